@@ -1,0 +1,93 @@
+//! An agent's definition: what a run was started with and keeps until a person migrates it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::budget::Budget;
+use crate::contract::{Contract, KeyPlace};
+use crate::ids::Digest;
+use crate::json;
+use crate::model::{ModelSpec, ToolDecl};
+
+/// Everything that decides how a run behaves, except the world around it. Stored by its digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    pub name: String,
+    pub system: String,
+    pub model: ModelSpec,
+    /// The tools that the agent holds; others do not exist for it.
+    pub tools: Vec<Tool>,
+    #[serde(default)]
+    pub budget: Budget,
+    /// JSON Schema that the final answer must fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    pub limits: Limits,
+}
+
+/// Bounds of an agent's behaviour that are not money or time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The same call with the same result this many times is pointed out to the model, and twice
+    /// this many times parks the run.
+    pub repeats_max: u32,
+    /// Answers cut at the token limit that are continued in a row before the run fails.
+    pub continues_max: u32,
+    /// Final answers that do not fit `output` and are sent back before the run fails.
+    pub repairs_max: u32,
+    /// Turns in a row without a single well-formed call before the run fails.
+    pub malformed_turns_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { repeats_max: 3, continues_max: 3, repairs_max: 2, malformed_turns_max: 3 }
+    }
+}
+
+/// A tool that an agent holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// The name in the model's schema and in the project's files; for MCP `server__tool`.
+    pub name: String,
+    pub description: String,
+    pub input_schema: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
+    pub contract: Contract,
+    /// Whether the model may call it. A probe's tool is held without being shown.
+    pub shown: bool,
+}
+
+impl Tool {
+    /// Returns the tool as the model sees it. An argument that carries the idempotency key is
+    /// left out: the runtime fills it.
+    pub fn declaration(&self) -> ToolDecl {
+        let mut input_schema = self.input_schema.clone();
+        if let Some(KeyPlace::Argument(name)) = &self.contract.key {
+            if let Some(Value::Object(properties)) = input_schema.get_mut("properties") {
+                properties.shift_remove(name);
+            }
+            if let Some(Value::Array(required)) = input_schema.get_mut("required") {
+                required.retain(|item| item.as_str() != Some(name));
+            }
+        }
+        ToolDecl { name: self.name.clone(), description: self.description.clone(), input_schema }
+    }
+}
+
+impl Agent {
+    /// Returns the bytes under which the definition is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let value = serde_json::to_value(self).expect("a definition is plain data");
+        json::canonical(&value).into_bytes()
+    }
+
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_bytes())
+    }
+
+    pub fn tool(&self, name: &str) -> Option<&Tool> {
+        self.tools.iter().find(|tool| tool.name == name)
+    }
+}

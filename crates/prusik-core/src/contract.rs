@@ -1,0 +1,161 @@
+//! A tool's contract: what it does to the world, how it fails, how it is repeated and limited.
+//!
+//! What nobody declared gets the strictest reading: a `write` that cannot be repeated, asked about
+//! or undone.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::expr::Expr;
+
+/// What a call does to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectClass {
+    /// Changes nothing; may be repeated.
+    Read,
+    /// May be repeated with the same key: the second call lands on the first.
+    Idempotent,
+    /// May not be repeated.
+    #[default]
+    Write,
+}
+
+impl EffectClass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Idempotent => "idempotent",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// How the key of an `idempotent` call reaches the tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyPlace {
+    /// In this argument, which the model neither sees nor fills.
+    Argument(String),
+    /// In this field of the MCP request's `_meta`.
+    Meta(String),
+    /// Nowhere: the same arguments are the same call.
+    Call,
+}
+
+/// The read that tells whether a call landed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    pub tool: String,
+    /// The probe's arguments. A string that starts with `=` is a CEL expression over `args` (the
+    /// call's arguments) and `key`; anything else stands for itself.
+    pub arguments: BTreeMap<String, Value>,
+    /// CEL over `result` (the probe's structured result, or its text), `args` and `key`: true if
+    /// the call landed.
+    pub landed: Expr,
+    /// CEL over the same: the result that the call would have returned. The probe's own result
+    /// stands in when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Expr>,
+    /// How long to wait before asking, in milliseconds. A call that was on the wire when its answer
+    /// was lost may still land for that long; a probe that asks too soon would miss it.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
+/// The call that reverses this one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Undo {
+    pub tool: String,
+    /// The undo call's arguments. A string that starts with `=` is a CEL expression over `args`
+    /// and `result`; anything else stands for itself.
+    pub arguments: BTreeMap<String, Value>,
+}
+
+/// A kind of failure that a tool may report.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FailureTerm {
+    /// Whether the same call may succeed later. A failure that is declared did not land.
+    pub retry: bool,
+    /// What the model is told to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tell: Option<String>,
+    /// A text that the tool's error message holds when it means this kind; the kind's own name
+    /// when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+}
+
+/// How often and how soon a failed attempt is repeated: exponential, with full jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Tries in all; 1 means no retry.
+    pub attempts_max: u32,
+    pub backoff_ms: u64,
+    pub backoff_ms_max: u64,
+}
+
+impl RetryPolicy {
+    /// The policy of tools that declare none: three tries within a few seconds.
+    pub const TOOL: Self = Self { attempts_max: 3, backoff_ms: 200, backoff_ms_max: 5_000 };
+    /// The policy of model calls: rate limits pass within minutes.
+    pub const MODEL: Self = Self { attempts_max: 6, backoff_ms: 500, backoff_ms_max: 30_000 };
+
+    /// Returns how long to wait before try number `attempt`, in milliseconds: a point between 0
+    /// and the exponential ceiling, chosen by `entropy`.
+    ///
+    /// Full jitter, after M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015.
+    pub fn backoff_before(&self, attempt: u32, entropy: u64) -> u64 {
+        let doublings = attempt.saturating_sub(2).min(20);
+        let ceiling = self.backoff_ms.saturating_mul(1 << doublings).min(self.backoff_ms_max);
+        if ceiling == 0 { 0 } else { entropy % (ceiling + 1) }
+    }
+}
+
+/// All that is declared about a tool beyond its schema.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contract {
+    pub effect: EffectClass,
+    /// Set for `idempotent` tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyPlace>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failures: BTreeMap<String, FailureTerm>,
+    pub timeout_ms: u64,
+    pub retry: RetryPolicy,
+    /// A result above this becomes a blob; the model sees its head, its tail and a handle.
+    pub result_bytes_max: u64,
+    /// Whether calls of this tool may run beside other calls of the same turn. Reads always may.
+    pub parallel: bool,
+}
+
+impl Contract {
+    pub const TIMEOUT_MS: u64 = 60_000;
+    pub const RESULT_BYTES_MAX: u64 = 32 * 1024;
+
+    /// Returns what an `effect` of that class means when nothing else is declared.
+    pub fn of(effect: EffectClass) -> Self {
+        Self {
+            effect,
+            key: (effect == EffectClass::Idempotent).then_some(KeyPlace::Call),
+            probe: None,
+            undo: None,
+            failures: BTreeMap::new(),
+            timeout_ms: Self::TIMEOUT_MS,
+            retry: RetryPolicy::TOOL,
+            result_bytes_max: Self::RESULT_BYTES_MAX,
+            parallel: effect == EffectClass::Read,
+        }
+    }
+
+    /// Returns whether a call whose outcome is lost can be resolved without a person.
+    pub fn resolves_alone(&self) -> bool {
+        self.effect != EffectClass::Write || self.probe.is_some()
+    }
+}

@@ -1,0 +1,298 @@
+//! Events: the facts that a run's journal holds. State is a fold of them and of nothing else.
+//!
+//! The JSON of these types is the journal's format and a promise: golden files pin it. A field may
+//! be added with a default; nothing may be renamed, removed or given a new meaning.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::budget::{Budget, BudgetKind};
+use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
+use crate::message::Block;
+use crate::model::{ModelError, StopReason, Usage};
+use crate::outcome::{Failure, Outcome};
+
+/// A fact about a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A run began: who is to do what, with which definition and budget.
+    RunStarted(RunStarted),
+    /// Another driver took the run over after the last one died or let go of it.
+    RunRecovered(RunRecovered),
+    /// The model answered a turn, whole.
+    ModelAnswered(ModelAnswered),
+    /// An attempt to ask the model gave no answer.
+    ModelFailed(ModelFailed),
+    /// The intent of these calls: durable before any of them is performed.
+    CallsStarted(CallsStarted),
+    /// An attempt failed in a way that allows another; the next may start when its time comes.
+    CallRetried(CallRetried),
+    /// A call has its outcome, which the model will see.
+    CallCompleted(CallCompleted),
+    /// It is not known whether the call landed; its probe is asked, or a person.
+    CallDoubted(CallDoubted),
+    /// The probe of a call in doubt was asked.
+    CallProbed(CallProbed),
+    /// A person said whether a call in doubt landed.
+    CallSettled(CallSettled),
+    /// The runtime speaks to the model in the user's place.
+    Prompted(Prompted),
+    /// A person changed ceilings of the run.
+    BudgetRaised(BudgetRaised),
+    /// The run waits for somebody, costing nothing.
+    RunParked(RunParked),
+    /// A person or a driver put a parked run back to work.
+    RunResumed(RunResumed),
+    /// The run begins with records of another; those before this one are shared.
+    RunForked(RunForked),
+    /// The last event of every run that ended.
+    RunFinished(RunFinished),
+}
+
+/// The first event of every run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    pub run: RunId,
+    pub agent: String,
+    /// Digest of the agent's definition, which is kept as a blob.
+    pub definition: Digest,
+    pub task: String,
+    pub budget: Budget,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecovered {
+    /// Who drives the run now, for people.
+    pub by: String,
+    /// Calls that are performed once more, because their contracts allow it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeated: Vec<CallId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelAnswered {
+    pub turn: Turn,
+    pub attempt: Attempt,
+    pub content: Vec<Block>,
+    pub stop: StopReason,
+    pub usage: Usage,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nano_usd: u64,
+    pub model: String,
+    /// Time the answer took, in milliseconds.
+    pub ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFailed {
+    pub turn: Turn,
+    pub attempt: Attempt,
+    pub error: ModelError,
+    /// How long the next try waits, in milliseconds; none if there is no next try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_in_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallsStarted {
+    pub calls: Vec<CallId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRetried {
+    pub call: CallId,
+    /// The attempt that failed.
+    pub attempt: Attempt,
+    pub failure: Failure,
+    pub retry_in_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallCompleted {
+    pub call: CallId,
+    /// The attempt that decided the outcome; 0 if the call never started.
+    pub attempt: Attempt,
+    pub outcome: Outcome,
+    pub ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallDoubted {
+    pub call: CallId,
+    pub attempt: Attempt,
+    pub reason: String,
+    /// What resolves the doubt.
+    pub resolved_by: Resolver,
+}
+
+/// Who can say whether a call landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolver {
+    Probe,
+    Person,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallProbed {
+    pub call: CallId,
+    pub found: Found,
+    /// How long the next try of a probe that failed waits, in milliseconds; none if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_in_ms: Option<u64>,
+}
+
+/// What a probe said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// The call landed; its completion follows.
+    Landed,
+    NotLanded,
+    /// The probe itself failed, so that a person must say.
+    Unclear {
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallSettled {
+    pub call: CallId,
+    pub verdict: Verdict,
+    pub by: String,
+}
+
+/// A person's word about a call in doubt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It landed, with this result if the person knows it.
+    Landed(Option<Value>),
+    /// It did not land; it is performed now.
+    NotLanded,
+    /// Nobody knows; the model is told so.
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prompted {
+    pub text: String,
+    pub why: PromptReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptReason {
+    /// The answer was cut at the token limit.
+    Continue,
+    /// The final answer does not fit the output schema, or there was none.
+    Repair,
+    /// The same call had the same result too often.
+    Loop,
+    /// A person added something.
+    Person,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetRaised {
+    /// The ceilings that change, with their new values.
+    pub budget: Budget,
+    pub by: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunParked {
+    pub reason: ParkReason,
+}
+
+/// Why a run waits, costing nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkReason {
+    /// The next step would pass this ceiling.
+    Budget { kind: BudgetKind, limit: u64, spent: u64 },
+    /// These calls may or may not have landed; a person must settle them.
+    InDoubt { calls: Vec<CallId> },
+    /// The same call kept having the same result.
+    Loop { tool: String, times: u32 },
+    /// The model cannot be used until somebody changes something.
+    Model { error: ModelError },
+    /// A person stopped it.
+    Interrupted,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunResumed {
+    pub by: String,
+    /// Calls that are performed once more, because their contracts allow it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeated: Vec<CallId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunForked {
+    pub from: RunId,
+    /// The last record of `from` that the new run shares.
+    pub at: Seq,
+    /// Calls behind the fork that changed the world. They happened; the fork does not undo them.
+    pub writes: Vec<CallId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunFinished {
+    pub ending: Ending,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    Completed {
+        answer: String,
+        /// The answer as a value, where the agent declares an output schema; it may be null.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "some_even_if_null"
+        )]
+        output: Option<Value>,
+    },
+    Failed {
+        reason: FailReason,
+        message: String,
+    },
+    Cancelled {
+        by: String,
+        reason: String,
+    },
+}
+
+fn some_even_if_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailReason {
+    /// The model refused.
+    Refused,
+    /// The answer was cut at the token limit too often.
+    Truncated,
+    /// The final answer did not fit the output schema, or was empty, too often.
+    InvalidOutput,
+    /// The model wrote no well-formed call in several turns.
+    MalformedCalls,
+    /// The conversation no longer fits the model's window.
+    ContextFull,
+    /// The model stopped for a reason that this version does not know.
+    UnknownStop,
+}

@@ -1,0 +1,92 @@
+//! Inputs: what can happen to a run. [`Run::handle`](crate::run::Run::handle) turns them into events.
+
+use crate::budget::Budget;
+use crate::event::Verdict;
+use crate::ids::{Attempt, CallId, Turn};
+use crate::model::{Answer, ModelError};
+use crate::outcome::Reply;
+
+/// Something that came in from outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// This driver has just loaded the run and holds its lease. The first input after a load.
+    Recovered {
+        by: String,
+    },
+    ModelAnswered {
+        turn: Turn,
+        attempt: Attempt,
+        answer: Answer,
+        ms: u64,
+    },
+    ModelFailed {
+        turn: Turn,
+        attempt: Attempt,
+        error: ModelError,
+    },
+    CallReplied {
+        call: CallId,
+        attempt: Attempt,
+        reply: Reply,
+        ms: u64,
+    },
+    ProbeReplied {
+        call: CallId,
+        reply: Reply,
+    },
+    /// The instant that [`Run::poll_timeout`](crate::run::Run::poll_timeout) named has come.
+    TimerFired,
+    /// A person wants the run to stop after what is under way.
+    Interrupted,
+    Cancelled {
+        by: String,
+        reason: String,
+    },
+    Settled {
+        call: CallId,
+        verdict: Verdict,
+        by: String,
+    },
+    BudgetRaised {
+        budget: Budget,
+        by: String,
+    },
+    /// A person puts a parked run back to work, with a word for the model if there is one.
+    Resumed {
+        by: String,
+        message: Option<String>,
+    },
+}
+
+/// What may vary between two handlings of the same input: handed in, never fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    pub at: crate::ids::Timestamp,
+    /// Random bits for jitter.
+    pub entropy: u64,
+}
+
+/// Why an input was not taken. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    #[error("the run has ended; `prusik fork` starts a new one from any point of it")]
+    Ended,
+    #[error("call {call} is not in doubt, so there is nothing to settle")]
+    NotInDoubt { call: CallId },
+    #[error("the result is not what {tool} returns: {problem}")]
+    InvalidResult { tool: String, problem: String },
+    /// An outcome of something that is no longer waited for. Drivers drop it.
+    #[error("nothing waits for this outcome any more")]
+    Stale,
+    #[error("the run is not parked")]
+    NotParked,
+    #[error("nobody has said yet whether {} landed; `prusik settle` first", list(.calls))]
+    StillInDoubt { calls: Vec<CallId> },
+    #[error("the run is at its {kind} ceiling ({spent} of {limit}); raise it to go on")]
+    StillOverBudget { kind: crate::budget::BudgetKind, spent: u64, limit: u64 },
+}
+
+fn list(calls: &[CallId]) -> String {
+    let names: Vec<String> = calls.iter().map(ToString::to_string).collect();
+    format!("call {}", names.join(", "))
+}

@@ -1,0 +1,339 @@
+//! How a tool call ends, and what the model is shown of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::contract::Contract;
+use crate::json;
+use crate::message::{Blob, Content, Handle, ToolResultBlock};
+
+/// What the driver reports of one attempt, before the contract is applied.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The tool answered with a result.
+    Returned(ToolResult),
+    /// The tool answered that it failed.
+    Refused(Refusal),
+    /// The attempt certainly never reached the tool: no server, no connection, a closed gate.
+    NotSent { reason: String },
+    /// The attempt was on its way when the answer was lost: time-out, crash, cut connection.
+    Lost { reason: String },
+}
+
+/// A tool's own report of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The kind, where the tool itself names one (a built-in does; MCP servers mostly do not).
+    pub kind: Option<String>,
+    pub message: String,
+}
+
+/// A tool's result: what a call returned.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ToolResult {
+    pub content: Vec<Content>,
+    /// Set when the whole result was too large for the context: `content` then holds its head and
+    /// its tail, and this names the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Handle>,
+}
+
+impl ToolResult {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { content: vec![Content::Text(text.into())], whole: None }
+    }
+
+    pub fn json(value: Value) -> Self {
+        Self { content: vec![Content::Json(value)], whole: None }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.content.iter().map(Content::bytes).sum()
+    }
+
+    /// Returns whether the result says nothing: no content, or only white space.
+    pub fn is_empty(&self) -> bool {
+        self.content.iter().all(|content| match content {
+            Content::Text(text) => text.trim().is_empty(),
+            Content::Json(value) => value.is_null(),
+            Content::Image(_) => false,
+        })
+    }
+
+    /// Returns the result as one value, for expressions: the structured part if there is one,
+    /// else the text, parsed if it is JSON.
+    pub fn value(&self) -> Value {
+        for content in &self.content {
+            if let Content::Json(value) = content {
+                return value.clone();
+            }
+        }
+        let text = self.plain_text();
+        serde_json::from_str(&text).unwrap_or(Value::String(text))
+    }
+
+    /// Returns all text of the result, for people and for matching.
+    pub fn plain_text(&self) -> String {
+        let parts: Vec<String> = self
+            .content
+            .iter()
+            .map(|content| match content {
+                Content::Text(text) => text.clone(),
+                Content::Json(value) => value.to_string(),
+                Content::Image(image) => format!("[image {}]", image.media_type),
+            })
+            .collect();
+        parts.join("\n")
+    }
+
+    /// Keeps a result such that its record can be read back: JSON that nests too deep becomes text.
+    pub fn readable(mut self) -> Self {
+        for content in &mut self.content {
+            if let Content::Json(value) = content
+                && !json::is_shallow(value)
+            {
+                *content = Content::Text(value.to_string());
+            }
+        }
+        self
+    }
+
+    /// Keeps a result within `bytes_max`: a larger one becomes a blob, and its head and tail stay.
+    pub fn limited(self, bytes_max: u64) -> (Self, Option<Blob>) {
+        let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        if self.bytes() <= limit {
+            return (self, None);
+        }
+        let is_text = self.content.iter().all(|content| !matches!(content, Content::Image(_)));
+        let whole = if is_text {
+            self.plain_text()
+        } else {
+            serde_json::to_string(&self.content).expect("content serializes: its keys are strings")
+        };
+        let blob = Blob::new(whole.clone().into_bytes());
+        let handle = blob.handle();
+        let (head, tail) = ends(&whole, limit);
+        let left_out = whole.len() - head.len() - tail.len();
+        let note = format!(
+            "\n[… {left_out} of {} bytes left out. All of it: {} …]\n",
+            whole.len(),
+            handle.name()
+        );
+        let content = vec![Content::Text(format!("{head}{note}{tail}"))];
+        (Self { content, whole: Some(handle) }, Some(blob))
+    }
+}
+
+/// Returns the first three quarters and the last quarter of what `limit` bytes have room for,
+/// cut between characters.
+fn ends(text: &str, limit: usize) -> (&str, &str) {
+    let limit = limit.min(text.len());
+    let tail_start = text.ceil_char_boundary(text.len() - limit / 4);
+    let head_end = text.floor_char_boundary((limit - limit / 4).min(tail_start));
+    (&text[..head_end], &text[tail_start..])
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Ok(ToolResult),
+    Failed(Failure),
+    /// A rule of the project forbids the call.
+    Denied {
+        rule: String,
+        message: String,
+    },
+    /// A person said no.
+    Rejected {
+        by: String,
+        reason: String,
+    },
+    /// It is not known whether the call landed, and nobody could find out.
+    InDoubt {
+        reason: String,
+    },
+}
+
+/// A call that did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// A kind that the contract declares, or one of [`kind`].
+    pub kind: String,
+    pub message: String,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+    /// What the model is told to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+    /// Where in the arguments or their schema the mistake is, as JSON pointers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at: Vec<String>,
+}
+
+/// Kinds of failure that the runtime itself reports.
+pub mod kind {
+    /// The tool reported a failure that its contract does not declare.
+    pub const TOOL_ERROR: &str = "tool_error";
+    /// The arguments are not JSON, or do not fit the schema.
+    pub const INVALID_ARGUMENTS: &str = "invalid_arguments";
+    /// The agent holds no tool of that name.
+    pub const UNKNOWN_TOOL: &str = "unknown_tool";
+    /// The tool could not be reached; the call did not start.
+    pub const UNAVAILABLE: &str = "unavailable";
+    /// A read gave no answer in time or lost its connection.
+    pub const LOST: &str = "lost";
+    /// The result does not fit the tool's declared output schema.
+    pub const INVALID_RESULT: &str = "invalid_result";
+    /// The run was told to stop before the call started.
+    pub const NOT_STARTED: &str = "not_started";
+}
+
+impl Failure {
+    /// Returns the failure that `contract` makes of a tool's own report.
+    pub fn from_refusal(contract: &Contract, refusal: Refusal) -> Self {
+        let declared = contract.failures.iter().find(|(kind, term)| match &refusal.kind {
+            Some(reported) => reported == *kind,
+            None => refusal.message.contains(term.matches.as_deref().unwrap_or(kind)),
+        });
+        match declared {
+            Some((kind, term)) => Self {
+                kind: kind.clone(),
+                message: refusal.message,
+                retryable: term.retry,
+                advice: term.tell.clone(),
+                at: Vec::new(),
+            },
+            None => Self {
+                kind: refusal.kind.unwrap_or_else(|| kind::TOOL_ERROR.to_owned()),
+                message: refusal.message,
+                retryable: false,
+                advice: None,
+                at: Vec::new(),
+            },
+        }
+    }
+}
+
+impl Outcome {
+    /// Returns one word for logs and tables.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ok(_) => "ok",
+            Self::Failed(_) => "failed",
+            Self::Denied { .. } => "denied",
+            Self::Rejected { .. } => "rejected",
+            Self::InDoubt { .. } => "in doubt",
+        }
+    }
+
+    /// Returns what the model is shown: a success as it came, everything else as one structured
+    /// result. It is never empty.
+    pub fn render(&self, provider_id: &str, tool: &str) -> ToolResultBlock {
+        let (content, is_error) = match self {
+            Self::Ok(result) if result.is_empty() => {
+                let note = "The call succeeded and returned nothing.";
+                (vec![Content::Json(json!({"status": "ok", "tool": tool, "note": note}))], false)
+            }
+            // Providers refuse blank text beside other content, and with it the whole request.
+            Self::Ok(result) => {
+                let said = result.content.iter().filter(|content| match content {
+                    Content::Text(text) => !text.trim().is_empty(),
+                    Content::Json(_) | Content::Image(_) => true,
+                });
+                (said.cloned().collect(), false)
+            }
+            Self::Failed(failure) => (vec![Content::Json(failure.describe(tool))], true),
+            Self::Denied { rule, message } => (
+                vec![Content::Json(json!({
+                    "status": "denied", "tool": tool, "rule": rule, "message": message,
+                    "retryable": false,
+                }))],
+                true,
+            ),
+            Self::Rejected { by, reason } => (
+                vec![Content::Json(json!({
+                    "status": "rejected", "tool": tool, "by": by, "message": reason,
+                    "retryable": false,
+                }))],
+                true,
+            ),
+            Self::InDoubt { reason } => (
+                vec![Content::Json(json!({
+                    "status": "in_doubt", "tool": tool, "message": reason, "retryable": false,
+                    "advice": "It is not known whether this call took effect. Do not repeat it; \
+                               say so in your answer.",
+                }))],
+                true,
+            ),
+        };
+        ToolResultBlock { id: provider_id.to_owned(), content, is_error }
+    }
+}
+
+impl Failure {
+    fn describe(&self, tool: &str) -> Value {
+        let mut value = json!({
+            "status": "failed", "tool": tool, "kind": self.kind, "message": self.message,
+            "retryable": self.retryable,
+        });
+        if let Some(advice) = &self.advice {
+            value["advice"] = json!(advice);
+        }
+        if !self.at.is_empty() {
+            value["at"] = json!(self.at);
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{EffectClass, FailureTerm};
+
+    #[test]
+    fn a_large_result_keeps_head_tail_and_handle() {
+        let text = "ä".repeat(5_000);
+        let (short, blob) = ToolResult::text(text.clone()).limited(101);
+        let blob = blob.expect("over the limit");
+        assert_eq!(blob.bytes, text.as_bytes());
+        let shown = short.plain_text();
+        assert!(shown.starts_with("ää") && shown.ends_with("ää"), "{shown}");
+        assert!(shown.contains(&blob.handle().name()), "{shown}");
+        assert!(shown.len() < 101 + 160, "{}", shown.len());
+        assert_eq!(short.whole, Some(blob.handle()));
+    }
+
+    #[test]
+    fn a_result_within_the_limit_is_left_alone() {
+        let result = ToolResult::text("x".repeat(100));
+        assert_eq!(result.clone().limited(100), (result, None));
+    }
+
+    #[test]
+    fn an_empty_success_says_so() {
+        let block = Outcome::Ok(ToolResult::text(" \n")).render("id", "pay");
+        assert!(!block.is_error);
+        let Content::Json(value) = &block.content[0] else { panic!("{block:?}") };
+        assert_eq!(value["status"], "ok");
+        assert_eq!(value["tool"], "pay");
+    }
+
+    #[test]
+    fn a_declared_failure_takes_its_terms_from_the_contract() {
+        let mut contract = Contract::of(EffectClass::Write);
+        let term = FailureTerm {
+            retry: true,
+            tell: Some("Wait for the next banking day.".into()),
+            matches: Some("closed".into()),
+        };
+        contract.failures.insert("bank_closed".into(), term);
+        let refusal = Refusal { kind: None, message: "we are closed".into() };
+        let failure = Failure::from_refusal(&contract, refusal);
+        assert_eq!((failure.kind.as_str(), failure.retryable), ("bank_closed", true));
+        let refusal = Refusal { kind: None, message: "boom".into() };
+        let failure = Failure::from_refusal(&contract, refusal);
+        assert_eq!((failure.kind.as_str(), failure.retryable), (kind::TOOL_ERROR, false));
+    }
+}

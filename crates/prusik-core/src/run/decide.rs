@@ -1,0 +1,601 @@
+//! Decisions: what follows from an input, and what follows from the state alone.
+//!
+//! Everything here works on a draft of the state, to which each event is applied as soon as it is
+//! decided, by the same fold that replay uses.
+
+use serde_json::Value;
+
+use super::definition::{Definition, Held};
+use super::program::Phase;
+use super::state::{Call, Stage, State, Status};
+use super::{Stop, budget};
+use crate::contract::{EffectClass, RetryPolicy};
+use crate::event::{
+    CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, CallsStarted, Ending, Event,
+    FailReason, Found, ModelFailed, ParkReason, PromptReason, Prompted, Resolver, RunFinished,
+    RunParked, RunRecovered, RunResumed, Verdict,
+};
+use crate::ids::{Attempt, CallId};
+use crate::input::{Now, Rejected};
+use crate::message::Blob;
+use crate::model::{ModelError, ModelErrorKind};
+use crate::outcome::{Failure, Outcome, Reply, ToolResult, kind};
+use crate::{expr, json};
+
+/// The longest that a provider's `retry-after` is waited for; a longer one parks the run.
+const RETRY_AFTER_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// A step in the making.
+pub(super) struct Draft<'a> {
+    pub definition: &'a Definition,
+    pub state: State,
+    pub now: Now,
+    pub events: Vec<Event>,
+    pub blobs: Vec<Blob>,
+    /// Whether effects other than a model call are under way.
+    pub calls_under_way: bool,
+    /// Whether the model has been asked and has not answered.
+    pub model_under_way: bool,
+    pub stop: Option<&'a Stop>,
+}
+
+impl Draft<'_> {
+    pub fn emit(&mut self, event: Event) {
+        self.state.apply(self.definition, &event, self.now.at);
+        self.events.push(event);
+    }
+
+    pub fn finish(&mut self, ending: Ending) {
+        self.emit(Event::RunFinished(RunFinished { ending }));
+    }
+
+    pub fn fail(&mut self, reason: FailReason, message: impl Into<String>) {
+        self.finish(Ending::Failed { reason, message: message.into() });
+    }
+
+    pub fn prompt(&mut self, why: PromptReason, text: impl Into<String>) {
+        self.emit(Event::Prompted(Prompted { text: text.into(), why }));
+    }
+
+    fn park(&mut self, reason: ParkReason) {
+        self.emit(Event::RunParked(RunParked { reason }));
+    }
+
+    /// Decides everything that follows from the state alone, until nothing more does.
+    pub fn settle(&mut self) {
+        while self.state.status == Status::Running && self.follow_up() {}
+    }
+
+    /// Decides one thing that follows from the state; false if nothing does.
+    fn follow_up(&mut self) -> bool {
+        if let Some(stop) = self.stop {
+            if !self.calls_under_way {
+                match stop {
+                    Stop::Interrupted => self.park(ParkReason::Interrupted),
+                    Stop::WallTime => self.park(budget::wall_park(&self.state, self.now.at)),
+                    Stop::Cancelled { by, reason } => {
+                        let (by, reason) = (by.clone(), reason.clone());
+                        self.finish(Ending::Cancelled { by, reason });
+                    }
+                }
+            }
+            return false;
+        }
+        match self.state.agent_loop().phase {
+            // What was asked for was paid for: it is too late to decide whether to ask.
+            Phase::Asking { .. } if self.model_under_way => false,
+            Phase::Asking { .. } => self.before_asking(),
+            Phase::Acting => self.start_calls() || self.park_in_doubt(),
+            Phase::Answered => false,
+        }
+    }
+
+    fn before_asking(&mut self) -> bool {
+        let limits = self.definition.agent().limits;
+        if self.state.agent_loop().malformed_turns >= limits.malformed_turns_max {
+            let turns = self.state.agent_loop().malformed_turns;
+            let message = format!(
+                "the model asked for calls that cannot be made in {turns} turns in a row; \
+                 `prusik show` has what it wrote"
+            );
+            self.fail(FailReason::MalformedCalls, message);
+            return true;
+        }
+        if self.guard_loop(limits.repeats_max) {
+            return true;
+        }
+        match budget::before_model(&self.state, self.definition, self.now.at) {
+            Ok(_) => false,
+            Err(reason) => {
+                self.park(reason);
+                true
+            }
+        }
+    }
+
+    fn guard_loop(&mut self, repeats_max: u32) -> bool {
+        let fresh = self.state.repeats.iter().filter(|repeat| repeat.fresh);
+        let Some(worst) = fresh.max_by_key(|repeat| repeat.times).cloned() else { return false };
+        if repeats_max == 0 || worst.times < repeats_max {
+            return false;
+        }
+        if worst.times >= repeats_max.saturating_mul(2) {
+            let tool = worst.tool.to_string();
+            self.park(ParkReason::Loop { tool, times: worst.times });
+        } else {
+            let text = format!(
+                "You have called `{}` {} times with the same arguments and got the same result \
+                 each time. Calling it again will not change that: do something else, or give \
+                 your final answer and say what is missing.",
+                worst.tool, worst.times
+            );
+            self.prompt(PromptReason::Loop, text);
+        }
+        true
+    }
+
+    /// Starts the calls whose turn it is; false if none is.
+    fn start_calls(&mut self) -> bool {
+        let ready = self.ready_calls();
+        if ready.is_empty() {
+            return false;
+        }
+        match budget::calls_left(&self.state) {
+            // What was started before the ceiling goes on first; a call that was never performed
+            // must not look, after the park, like one whose outcome was lost.
+            0 if self.calls_under_way || self.calls_go_on() => false,
+            0 => {
+                let reason = budget::park_reason(&self.state, crate::budget::BudgetKind::ToolCalls);
+                self.park(reason);
+                true
+            }
+            left => {
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                let calls = ready.into_iter().take(left).collect();
+                self.emit(Event::CallsStarted(CallsStarted { calls }));
+                true
+            }
+        }
+    }
+
+    /// Returns the waiting calls whose intent may be written now: those of the first open batch,
+    /// and those after it that a crash would not leave to a person.
+    ///
+    /// An intent written early costs nothing when the call can be resolved without a person, and
+    /// saves a commit. A call that only a person could settle is not written before its turn, so
+    /// that nobody is ever asked about a call that never started.
+    fn ready_calls(&self) -> Vec<CallId> {
+        let mut ready = Vec::new();
+        let mut behind_open_calls = false;
+        for batch in batches(self.definition, &self.state) {
+            for (id, call) in &batch {
+                match call.stage {
+                    Stage::Waiting
+                        if behind_open_calls && !resolves_alone(self.definition, call) =>
+                    {
+                        return ready;
+                    }
+                    Stage::Waiting => ready.push(*id),
+                    Stage::InDoubt { .. } => return ready,
+                    Stage::Started { .. } | Stage::Probing { .. } | Stage::Done => {}
+                }
+            }
+            behind_open_calls |= batch.iter().any(|(_, call)| call.stage != Stage::Done);
+        }
+        ready
+    }
+
+    /// Parks the run when only a person can bring it on.
+    fn park_in_doubt(&mut self) -> bool {
+        let calls = self.state.doubts();
+        if calls.is_empty() || self.calls_go_on() || self.calls_under_way {
+            return false;
+        }
+        self.park(ParkReason::InDoubt { calls });
+        true
+    }
+
+    /// Returns whether some call is performed, or will be without anybody's doing.
+    fn calls_go_on(&self) -> bool {
+        performable(self.definition, &self.state)
+            .any(|(_, call)| matches!(call.stage, Stage::Started { .. } | Stage::Probing { .. }))
+    }
+
+    pub fn recovered(&mut self, by: String) {
+        if self.state.status != Status::Running {
+            return;
+        }
+        let repeated = self.started_calls(|effect| effect != EffectClass::Write);
+        let doubted = self.started_calls(|effect| effect == EffectClass::Write);
+        self.emit(Event::RunRecovered(RunRecovered { by, repeated }));
+        for id in doubted {
+            self.doubt(id, "the process that performed it died before the outcome was known");
+        }
+    }
+
+    pub fn resumed(&mut self, by: String, message: Option<String>) -> Result<(), Rejected> {
+        match &self.state.status {
+            Status::Running => return Err(Rejected::NotParked),
+            Status::Ended(_) => return Err(Rejected::Ended),
+            Status::Parked(ParkReason::InDoubt { .. }) if !self.state.doubts().is_empty() => {
+                return Err(Rejected::StillInDoubt { calls: self.state.doubts() });
+            }
+            Status::Parked(ParkReason::Budget { kind, .. }) => {
+                if let Some((spent, limit)) = budget::exhausted(&self.state, *kind) {
+                    return Err(Rejected::StillOverBudget { kind: *kind, spent, limit });
+                }
+            }
+            Status::Parked(_) => {}
+        }
+        // Nothing was under way when the run was parked but reads, which were given up. A write that
+        // has its intent and no outcome was not performed yet: who drove the run before it was
+        // parked had recovered it first.
+        let repeated = self.started_calls(|effect| effect == EffectClass::Read);
+        self.emit(Event::RunResumed(RunResumed { by, repeated }));
+        if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
+            self.prompt(PromptReason::Person, text);
+        }
+        Ok(())
+    }
+
+    fn started_calls(&self, of: impl Fn(EffectClass) -> bool) -> Vec<CallId> {
+        let calls = self.state.calls.iter();
+        calls
+            .filter(|(_, call)| {
+                matches!(call.stage, Stage::Started { .. }) && of(self.effect(call))
+            })
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    fn effect(&self, call: &Call) -> EffectClass {
+        self.definition.held(&call.tool).map_or(EffectClass::Write, |h| h.tool.contract.effect)
+    }
+
+    pub fn model_failed(&mut self, error: ModelError) {
+        let Phase::Asking { attempt, tries, .. } = self.state.agent_loop().phase else { return };
+        let turn = self.state.agent_loop().turn;
+        let policy = RetryPolicy::MODEL;
+        let asked = error.retry_after_ms.unwrap_or(0);
+        let again = error.kind.is_retryable()
+            && tries + 1 < policy.attempts_max
+            && asked <= RETRY_AFTER_MS_MAX;
+        let retry_in_ms = again.then(|| {
+            // Attempt numbers of the policy count from 1: the next one is `tries + 2`.
+            asked.max(policy.backoff_before(tries + 2, self.now.entropy))
+        });
+        self.emit(Event::ModelFailed(ModelFailed {
+            turn,
+            attempt,
+            error: error.clone(),
+            retry_in_ms,
+        }));
+        if again {
+            return;
+        }
+        if error.kind == ModelErrorKind::ContextFull {
+            self.fail(FailReason::ContextFull, error.message);
+        } else {
+            self.park(ParkReason::Model { error });
+        }
+    }
+
+    pub fn call_replied(&mut self, id: CallId, attempt: Attempt, reply: Reply, ms: u64) {
+        let Some(call) = self.state.calls.get(&id).cloned() else { return };
+        let Some(held) = self.definition.held(&call.tool) else { return };
+        let contract = &held.tool.contract;
+        match reply {
+            Reply::Returned(result) => self.complete_ok(id, attempt, held, result, ms),
+            Reply::Refused(refusal) => {
+                let failure = Failure::from_refusal(contract, refusal);
+                let declared = contract.failures.contains_key(&failure.kind);
+                if call.haunted && !declared && contract.effect != EffectClass::Read {
+                    // An earlier attempt may be the very reason why this one was refused.
+                    let reason = format!(
+                        "an earlier attempt gave no answer, and this one was refused: {}",
+                        failure.message
+                    );
+                    self.doubt(id, &reason);
+                    return;
+                }
+                let again = failure.retryable;
+                // "Try again later" says nothing about an earlier attempt that may have landed.
+                if again && call.haunted && !self.tries_again(&call, held) {
+                    let reason = format!("{}; an earlier attempt may have landed", failure.message);
+                    return self.lost(id, &call, held, &reason, ms);
+                }
+                self.fail_attempt(id, &call, held, failure, again, ms);
+            }
+            Reply::NotSent { reason } if call.haunted => {
+                self.lost(id, &call, held, &reason, ms);
+            }
+            Reply::NotSent { reason } => {
+                let failure = Failure {
+                    kind: kind::UNAVAILABLE.to_owned(),
+                    message: format!("{reason}. The call did not start."),
+                    retryable: true,
+                    advice: None,
+                    at: Vec::new(),
+                };
+                self.fail_attempt(id, &call, held, failure, true, ms);
+            }
+            Reply::Lost { reason } => self.lost(id, &call, held, &reason, ms),
+        }
+    }
+
+    /// An attempt may have landed and gave no answer.
+    fn lost(&mut self, id: CallId, call: &Call, held: &Held, reason: &str, ms: u64) {
+        let effect = held.tool.contract.effect;
+        let failure = Failure {
+            kind: kind::LOST.to_owned(),
+            message: reason.to_owned(),
+            retryable: true,
+            advice: None,
+            at: Vec::new(),
+        };
+        match effect {
+            EffectClass::Read => self.fail_attempt(id, call, held, failure, true, ms),
+            EffectClass::Idempotent if self.tries_again(call, held) => {
+                self.fail_attempt(id, call, held, failure, true, ms);
+            }
+            EffectClass::Idempotent | EffectClass::Write => self.doubt(id, reason),
+        }
+    }
+
+    /// Returns whether there may be another attempt. A run that is parked first makes it when it is
+    /// resumed, unless it is a write, whose attempts must not be guessed at later.
+    fn tries_again(&self, call: &Call, held: &Held) -> bool {
+        let stopped = match self.stop {
+            None => false,
+            Some(Stop::Cancelled { .. }) => true,
+            Some(Stop::Interrupted | Stop::WallTime) => {
+                held.tool.contract.effect == EffectClass::Write
+            }
+        };
+        !stopped && call.attempts < held.tool.contract.retry.attempts_max
+    }
+
+    /// An attempt certainly failed: it is made again, or the call has failed.
+    fn fail_attempt(
+        &mut self,
+        id: CallId,
+        call: &Call,
+        held: &Held,
+        failure: Failure,
+        again: bool,
+        ms: u64,
+    ) {
+        let policy = held.tool.contract.retry;
+        let attempt = Attempt(call.attempts);
+        if again && self.tries_again(call, held) {
+            let retry_in_ms = policy.backoff_before(call.attempts + 1, self.now.entropy);
+            self.emit(Event::CallRetried(CallRetried { call: id, attempt, failure, retry_in_ms }));
+        } else {
+            self.complete(id, attempt, Outcome::Failed(failure), ms);
+        }
+    }
+
+    fn complete_ok(
+        &mut self,
+        id: CallId,
+        attempt: Attempt,
+        held: &Held,
+        result: ToolResult,
+        ms: u64,
+    ) {
+        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
+        self.blobs.extend(blob);
+        self.complete(id, attempt, Outcome::Ok(result), ms);
+    }
+
+    pub fn complete(&mut self, call: CallId, attempt: Attempt, outcome: Outcome, ms: u64) {
+        self.emit(Event::CallCompleted(CallCompleted { call, attempt, outcome, ms }));
+    }
+
+    /// It is not known whether the call landed: the probe is asked if there is one, else a person.
+    fn doubt(&mut self, id: CallId, reason: &str) {
+        let Some(call) = self.state.calls.get(&id) else { return };
+        let attempt = Attempt(call.attempts);
+        let (resolved_by, reason) = match probe_arguments(self.definition, &self.state, id) {
+            Ok(Some(_)) => (Resolver::Probe, reason.to_owned()),
+            Ok(None) => (Resolver::Person, reason.to_owned()),
+            Err(problem) => {
+                (Resolver::Person, format!("{reason}; its probe cannot be asked: {problem}"))
+            }
+        };
+        let doubted = CallDoubted { call: id, attempt, reason, resolved_by };
+        self.emit(Event::CallDoubted(doubted));
+    }
+
+    pub fn probe_replied(&mut self, id: CallId, reply: Reply) {
+        let Some(call) = self.state.calls.get(&id).cloned() else { return };
+        let Some(held) = self.definition.held(&call.tool) else { return };
+        let Stage::Probing { attempt, tries, .. } = call.stage else { return };
+        match self.read_probe(id, &call, held, reply) {
+            Ok(Some(result)) => {
+                self.probed(id, Found::Landed, None);
+                self.complete_ok(id, attempt, held, result, 0);
+            }
+            Ok(None) => {
+                self.probed(id, Found::NotLanded, None);
+                if call.attempts >= held.tool.contract.retry.attempts_max {
+                    let failure = Failure {
+                        kind: kind::LOST.to_owned(),
+                        message: format!(
+                            "{} attempts gave no answer, and the probe finds no effect of them",
+                            call.attempts
+                        ),
+                        retryable: true,
+                        advice: None,
+                        at: Vec::new(),
+                    };
+                    self.complete(id, attempt, Outcome::Failed(failure), 0);
+                }
+            }
+            Err(reason) => {
+                let policy = self
+                    .definition
+                    .held(held.tool.contract.probe.as_ref().map_or("", |p| p.tool.as_str()))
+                    .map_or(RetryPolicy::TOOL, |probe| probe.tool.contract.retry);
+                let again = tries + 1 < policy.attempts_max;
+                let wait = policy.backoff_before(tries + 2, self.now.entropy);
+                self.probed(id, Found::Unclear { reason: reason.clone() }, again.then_some(wait));
+                if !again {
+                    let reason = format!("its probe gave no clear answer: {reason}");
+                    self.emit(Event::CallDoubted(CallDoubted {
+                        call: id,
+                        attempt,
+                        reason,
+                        resolved_by: Resolver::Person,
+                    }));
+                }
+            }
+        }
+    }
+
+    fn probed(&mut self, call: CallId, found: Found, retry_in_ms: Option<u64>) {
+        self.emit(Event::CallProbed(CallProbed { call, found, retry_in_ms }));
+    }
+
+    /// Returns the call's result if the probe says that it landed, none if it says that it did
+    /// not, and an error if it does not say.
+    fn read_probe(
+        &self,
+        id: CallId,
+        call: &Call,
+        held: &Held,
+        reply: Reply,
+    ) -> Result<Option<ToolResult>, String> {
+        let Some(probe) = &held.tool.contract.probe else { return Err("there is none".into()) };
+        let found = match reply {
+            Reply::Returned(result) => result,
+            Reply::Refused(refusal) => return Err(refusal.message),
+            Reply::NotSent { reason } | Reply::Lost { reason } => return Err(reason),
+        };
+        let value = found.value();
+        let key = Value::String(super::key_of(&self.state, id));
+        let variables = [("result", &value), ("args", call.arguments()), ("key", &key)];
+        if !probe.landed.eval_bool(&variables).map_err(|error| error.to_string())? {
+            return Ok(None);
+        }
+        match &probe.result {
+            None => Ok(Some(found)),
+            Some(result) => {
+                let value = result.eval(&variables).map_err(|error| error.to_string())?;
+                Ok(Some(ToolResult::json(value)))
+            }
+        }
+    }
+
+    pub fn settled(&mut self, id: CallId, verdict: Verdict, by: &str) -> Result<(), Rejected> {
+        let call = self.state.calls.get(&id).cloned();
+        let Some((call, Stage::InDoubt { attempt, .. })) =
+            call.as_ref().map(|call| (call, call.stage.clone()))
+        else {
+            return Err(Rejected::NotInDoubt { call: id });
+        };
+        let Some(held) = self.definition.held(&call.tool) else {
+            return Err(Rejected::NotInDoubt { call: id });
+        };
+        if let Verdict::Landed(Some(result)) = &verdict
+            && !json::is_shallow(result)
+        {
+            let problem = format!("it nests deeper than {} levels", json::DEPTH_MAX);
+            return Err(Rejected::InvalidResult { tool: call.tool.clone(), problem });
+        }
+        if let (Verdict::Landed(Some(result)), Some(schema)) = (&verdict, &held.tool.output_schema)
+            && let Some(mismatch) = crate::schema::mismatches(schema, result).first()
+        {
+            let problem = format!("at {}: {}", mismatch.at, mismatch.problem);
+            return Err(Rejected::InvalidResult { tool: call.tool.clone(), problem });
+        }
+        self.emit(Event::CallSettled(CallSettled {
+            call: id,
+            verdict: verdict.clone(),
+            by: by.to_owned(),
+        }));
+        match verdict {
+            Verdict::Landed(Some(result)) => {
+                self.complete_ok(id, attempt, held, ToolResult::json(result), 0);
+            }
+            Verdict::Landed(None) => {
+                let note = serde_json::json!({
+                    "status": "ok", "tool": call.tool,
+                    "note": format!("The answer was lost, and {by} confirmed that the call took effect."),
+                });
+                self.complete_ok(id, attempt, held, ToolResult::json(note), 0);
+            }
+            Verdict::NotLanded => {}
+            Verdict::Unknown => {
+                let reason =
+                    format!("The answer was lost, and {by} could not find out what happened.");
+                self.complete(id, attempt, Outcome::InDoubt { reason }, 0);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn resolves_alone(definition: &Definition, call: &Call) -> bool {
+    definition.held(&call.tool).is_none_or(|held| held.tool.contract.resolves_alone())
+}
+
+fn runs_beside(definition: &Definition, call: &Call) -> bool {
+    definition.held(&call.tool).is_none_or(|held| {
+        held.tool.contract.effect == EffectClass::Read || held.tool.contract.parallel
+    })
+}
+
+/// Returns the calls of the open turn in batches: neighbours that may run side by side are one
+/// batch, every other call is one of its own, and the batches keep the model's order.
+fn batches<'a>(definition: &Definition, state: &'a State) -> Vec<Vec<(CallId, &'a Call)>> {
+    let mut batches: Vec<Vec<(CallId, &Call)>> = Vec::new();
+    let mut last_beside = false;
+    for (id, call) in &state.calls {
+        let beside = runs_beside(definition, call);
+        match batches.last_mut() {
+            Some(batch) if beside && last_beside => batch.push((*id, call)),
+            Some(_) | None => batches.push(vec![(*id, call)]),
+        }
+        last_beside = beside;
+    }
+    batches
+}
+
+/// Returns the calls of the first batch that is not done: those that may be performed now.
+pub(super) fn performable<'a>(
+    definition: &Definition,
+    state: &'a State,
+) -> impl Iterator<Item = (CallId, &'a Call)> {
+    batches(definition, state)
+        .into_iter()
+        .find(|batch| batch.iter().any(|(_, call)| call.stage != Stage::Done))
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(_, call)| call.stage != Stage::Done)
+}
+
+/// Fills the arguments of a call's probe; none if it has no probe that could be asked.
+pub(super) fn probe_arguments(
+    definition: &Definition,
+    state: &State,
+    id: CallId,
+) -> Result<Option<(String, Value)>, String> {
+    let Some(call) = state.calls.get(&id) else { return Ok(None) };
+    let probe = definition.held(&call.tool).and_then(|held| held.tool.contract.probe.as_ref());
+    let Some(probe) = probe else { return Ok(None) };
+    let Some(asked) = definition.held(&probe.tool) else {
+        return Err(format!("the agent holds no tool {}", probe.tool));
+    };
+    let key = Value::String(super::key_of(state, id));
+    let arguments =
+        expr::fill_arguments(&probe.arguments, &[("args", call.arguments()), ("key", &key)])
+            .map_err(|error| error.to_string())?;
+    match asked.arguments.mismatches(&arguments).first() {
+        None => Ok(Some((probe.tool.clone(), arguments))),
+        Some(mismatch) => Err(format!(
+            "its arguments do not fit {} at {}: {}",
+            probe.tool, mismatch.at, mismatch.problem
+        )),
+    }
+}

@@ -1,0 +1,579 @@
+//! The run: a pure state machine over the facts of its journal.
+//!
+//! [`Run::handle`] decides, [`Run::apply`] changes, [`Run::poll_effect`] asks. See the crate's own
+//! page for the order in which a driver calls them.
+
+mod answer;
+mod budget;
+mod decide;
+mod definition;
+mod fork;
+mod program;
+mod state;
+mod transcript;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::definition::Definition;
+pub use self::fork::{ForkError, fork};
+pub use self::program::{AgentLoop, Phase, Program};
+pub use self::state::{Call, Stage, State, Status};
+pub use self::transcript::{Transcript, calls_of, text_of};
+use crate::budget::Budget;
+use crate::contract::{EffectClass, KeyPlace};
+use crate::effect::{Action, Effect, EffectId, ToolCall};
+use crate::event::{BudgetRaised, Event, ParkReason, RunStarted};
+use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Timestamp};
+use crate::input::{Input, Now, Rejected};
+use crate::message::Blob;
+use crate::model::ModelRequest;
+use crate::record::{Head, JournalError, Record};
+use decide::Draft;
+
+/// A run: its state, its messages, and what its driver has under way.
+#[derive(Debug)]
+pub struct Run {
+    definition: Arc<Definition>,
+    state: State,
+    head: Head,
+    messages: Messages,
+    under_way: BTreeSet<EffectId>,
+    aborts: Vec<EffectId>,
+    stop: Option<Stop>,
+    /// Loaded from its journal, and what the last driver left open is not taken care of yet.
+    unrecovered: bool,
+}
+
+/// Why nothing new is begun. Not journaled: what comes of it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stop {
+    Interrupted,
+    Cancelled { by: String, reason: String },
+    WallTime,
+}
+
+/// The transcript, or what is needed to make it up when it is wanted.
+#[derive(Debug)]
+enum Messages {
+    Loaded(Transcript),
+    /// The records `1..=through` have not been read; the events after them wait here.
+    Deferred {
+        through: Seq,
+        after: Vec<Event>,
+    },
+}
+
+/// What an input leads to: decided, not yet applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    pub at: Timestamp,
+    pub events: Vec<Event>,
+    /// Bytes that the events name.
+    pub blobs: Vec<Blob>,
+}
+
+/// What must become durable, all of it or nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sealed {
+    pub records: Vec<Record>,
+    /// The events of the records, in the same order.
+    pub events: Vec<Event>,
+    pub blobs: Vec<Blob>,
+    /// Every digest that the records name.
+    pub refs: Vec<Digest>,
+}
+
+/// A run's state at a record, as bytes. A version that cannot read them replays instead.
+#[derive(Serialize, Deserialize)]
+struct SnapshotBytes {
+    version: u16,
+    definition: Digest,
+    state: State,
+}
+
+const SNAPSHOT_VERSION: u16 = 1;
+
+impl Run {
+    /// Begins a run. The step that comes back holds its first record and its definition.
+    pub fn start(
+        definition: Arc<Definition>,
+        run: RunId,
+        task: String,
+        budget: Budget,
+        at: Timestamp,
+    ) -> (Self, Sealed) {
+        let started = RunStarted {
+            run,
+            agent: definition.agent().name.clone(),
+            definition: definition.digest(),
+            task,
+            budget,
+        };
+        let mut run = Self::at_start(definition, &started, at);
+        let event = Event::RunStarted(started);
+        let record = run.head.seal(at, &event);
+        run.absorb(&event);
+        let blobs = vec![Blob::new(run.definition.agent().to_bytes())];
+        let refs = vec![run.definition.digest()];
+        (run, Sealed { records: vec![record], events: vec![event], blobs, refs })
+    }
+
+    fn at_start(definition: Arc<Definition>, started: &RunStarted, at: Timestamp) -> Self {
+        Self {
+            state: State::start(&definition, started, at),
+            definition,
+            head: Head::START,
+            messages: Messages::Loaded(Transcript::default()),
+            under_way: BTreeSet::new(),
+            aborts: Vec::new(),
+            stop: None,
+            unrecovered: false,
+        }
+    }
+
+    /// Loads a run from all of its records.
+    pub fn replay(definition: Arc<Definition>, records: &[Record]) -> Result<Self, JournalError> {
+        let (first, rest) = records.split_first().ok_or(JournalError::Empty)?;
+        let event = first.event()?;
+        let Event::RunStarted(started) = &event else { return Err(JournalError::NoStart) };
+        check_definition(&definition, started.definition)?;
+        let mut run = Self::at_start(definition, started, first.at);
+        run.head.follow(first)?;
+        run.absorb(&event);
+        run.follow(rest)?;
+        run.unrecovered = true;
+        Ok(run)
+    }
+
+    /// Loads a run from a snapshot and the records after it. None if this version cannot read the
+    /// snapshot: then all records are needed.
+    pub fn restore(
+        definition: Arc<Definition>,
+        head: Head,
+        snapshot: &[u8],
+        records: &[Record],
+    ) -> Result<Option<Self>, JournalError> {
+        let Ok(snapshot) = serde_json::from_slice::<SnapshotBytes>(snapshot) else {
+            return Ok(None);
+        };
+        if snapshot.version != SNAPSHOT_VERSION || snapshot.state.seq != head.seq {
+            return Ok(None);
+        }
+        check_definition(&definition, snapshot.definition)?;
+        let mut run = Self {
+            definition,
+            state: snapshot.state,
+            head,
+            messages: Messages::Deferred { through: head.seq, after: Vec::new() },
+            under_way: BTreeSet::new(),
+            aborts: Vec::new(),
+            stop: None,
+            unrecovered: true,
+        };
+        run.follow(records)?;
+        Ok(Some(run))
+    }
+
+    fn follow(&mut self, records: &[Record]) -> Result<(), JournalError> {
+        for record in records {
+            self.head.follow(record)?;
+            let event = record.event()?;
+            self.state.apply(&self.definition, &event, record.at);
+            self.absorb(&event);
+        }
+        Ok(())
+    }
+
+    fn absorb(&mut self, event: &Event) {
+        match &mut self.messages {
+            Messages::Loaded(transcript) => transcript.absorb(event),
+            Messages::Deferred { after, .. } => after.push(event.clone()),
+        }
+    }
+
+    /// Returns the state as bytes, to be stored with the head that it belongs to.
+    pub fn snapshot(&self) -> (Head, Vec<u8>) {
+        let bytes = SnapshotBytes {
+            version: SNAPSHOT_VERSION,
+            definition: self.definition.digest(),
+            state: self.state.clone(),
+        };
+        (self.head, serde_json::to_vec(&bytes).expect("a state is plain data"))
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Returns the messages, if they are loaded.
+    pub fn transcript(&self) -> Option<&Transcript> {
+        match &self.messages {
+            Messages::Loaded(transcript) => Some(transcript),
+            Messages::Deferred { .. } => None,
+        }
+    }
+
+    /// Decides what an input leads to. The journal-borne state does not change until the step is
+    /// [applied](Self::apply).
+    pub fn handle(&mut self, input: Input, now: Now) -> Result<Step, Rejected> {
+        if self.state.ended() {
+            return Err(Rejected::Ended);
+        }
+        self.note(&input, now.at)?;
+        let mut draft = Draft {
+            definition: &self.definition,
+            state: self.state.clone(),
+            now,
+            events: Vec::new(),
+            blobs: Vec::new(),
+            calls_under_way: self.calls_under_way(),
+            model_under_way: self.model_under_way(),
+            stop: self.stop.as_ref(),
+        };
+        // Whatever comes first after a load, calls that the last driver left open come before it.
+        if self.unrecovered && !matches!(input, Input::Recovered { .. }) {
+            draft.recovered("the next driver".to_owned());
+        }
+        decide(&mut draft, input)?;
+        draft.settle();
+        let step = Step { at: now.at, events: draft.events, blobs: draft.blobs };
+        self.unrecovered = false;
+        Ok(step)
+    }
+
+    /// Notes what an input says about effects under way.
+    fn note(&mut self, input: &Input, now: Timestamp) -> Result<(), Rejected> {
+        match input {
+            Input::ModelAnswered { turn, attempt, .. }
+            | Input::ModelFailed { turn, attempt, .. } => {
+                self.back(EffectId::Model { turn: *turn, attempt: *attempt })
+            }
+            Input::CallReplied { call, attempt, .. } => {
+                self.back(EffectId::Call { call: *call, attempt: *attempt })
+            }
+            Input::ProbeReplied { call, .. } => {
+                let Some(Stage::Probing { attempt, .. }) =
+                    self.state.calls.get(call).map(|call| call.stage.clone())
+                else {
+                    return Err(Rejected::Stale);
+                };
+                self.back(EffectId::Probe { call: *call, attempt })
+            }
+            Input::Interrupted => {
+                self.halt(Stop::Interrupted);
+                Ok(())
+            }
+            Input::Cancelled { by, reason } => {
+                self.halt(Stop::Cancelled { by: by.clone(), reason: reason.clone() });
+                Ok(())
+            }
+            Input::Resumed { .. } => {
+                // A run that is still coming to a stop refuses this, and goes on stopping.
+                if self.state.status != Status::Running {
+                    self.stop = None;
+                }
+                Ok(())
+            }
+            Input::TimerFired => {
+                if budget::wall_deadline(&self.state).is_some_and(|deadline| now >= deadline) {
+                    self.halt(Stop::WallTime);
+                }
+                Ok(())
+            }
+            // Only a run that has just been loaded can be recovered: what this driver has under way
+            // is not lost.
+            Input::Recovered { .. } if !self.under_way.is_empty() => Err(Rejected::Stale),
+            Input::Recovered { .. } | Input::Settled { .. } | Input::BudgetRaised { .. } => Ok(()),
+        }
+    }
+
+    /// An effect is no longer under way.
+    fn back(&mut self, id: EffectId) -> Result<(), Rejected> {
+        if self.under_way.remove(&id) { Ok(()) } else { Err(Rejected::Stale) }
+    }
+
+    /// Begins nothing new. What may be given up is given up at once; a call that may have changed
+    /// the world is waited for, and is told to hurry if the run is cancelled.
+    fn halt(&mut self, stop: Stop) {
+        let cancelled = matches!(stop, Stop::Cancelled { .. });
+        for id in self.under_way.clone() {
+            let may_drop = match id {
+                EffectId::Transcript | EffectId::Model { .. } | EffectId::Probe { .. } => true,
+                EffectId::Call { call, .. } => self.effect_class(call) == EffectClass::Read,
+            };
+            if may_drop {
+                self.under_way.remove(&id);
+            }
+            if may_drop || cancelled {
+                self.aborts.push(id);
+            }
+        }
+        // A cancelled run is not merely parked because somebody interrupts it too.
+        if cancelled || self.stop.is_none() {
+            self.stop = Some(stop);
+        }
+    }
+
+    fn effect_class(&self, call: CallId) -> EffectClass {
+        let held = self.state.calls.get(&call).and_then(|call| self.definition.held(&call.tool));
+        held.map_or(EffectClass::Write, |held| held.tool.contract.effect)
+    }
+
+    fn calls_under_way(&self) -> bool {
+        self.under_way.iter().any(|id| match id {
+            EffectId::Call { .. } | EffectId::Probe { .. } => true,
+            EffectId::Transcript | EffectId::Model { .. } => false,
+        })
+    }
+
+    fn model_under_way(&self) -> bool {
+        self.under_way.iter().any(|id| matches!(id, EffectId::Model { .. }))
+    }
+
+    /// Applies a step and returns its records, to be appended in the order of these calls.
+    pub fn apply(&mut self, step: Step) -> Sealed {
+        let mut records = Vec::with_capacity(step.events.len());
+        let mut refs = Vec::new();
+        for event in &step.events {
+            records.push(self.head.seal(step.at, event));
+            if let Event::CallCompleted(completed) = event
+                && let crate::outcome::Outcome::Ok(result) = &completed.outcome
+            {
+                refs.extend(result.whole.as_ref().map(|handle| handle.digest));
+            }
+            self.state.apply(&self.definition, event, step.at);
+            self.absorb(event);
+        }
+        Sealed { records, events: step.events, blobs: step.blobs, refs }
+    }
+
+    /// Returns the next thing to do, until there is none. Each is returned once.
+    pub fn poll_effect(&mut self, now: Timestamp) -> Option<Effect> {
+        if let Some(id) = self.aborts.pop() {
+            return Some(Effect { after: Seq(0), action: Action::Abort(id) });
+        }
+        if self.state.status != Status::Running || self.stop.is_some() {
+            return None;
+        }
+        let effect = match self.state.agent_loop().phase {
+            Phase::Asking { attempt, not_before, .. } if not_before <= now => {
+                self.ask_model(attempt, now)
+            }
+            Phase::Asking { .. } | Phase::Answered => None,
+            Phase::Acting => self.next_call(now),
+        }?;
+        self.under_way.extend(effect.action.id());
+        Some(effect)
+    }
+
+    fn ask_model(&self, attempt: Attempt, now: Timestamp) -> Option<Effect> {
+        let turn = self.state.agent_loop().turn;
+        if self.under_way.contains(&EffectId::Model { turn, attempt })
+            || self.under_way.contains(&EffectId::Transcript)
+        {
+            return None;
+        }
+        let transcript = match &self.messages {
+            Messages::Loaded(transcript) => transcript,
+            Messages::Deferred { through, .. } => {
+                let action = Action::LoadTranscript { through: *through };
+                return Some(Effect { after: Seq(0), action });
+            }
+        };
+        // `settle` has parked the run if this cannot be paid for.
+        let max_tokens = budget::before_model(&self.state, &self.definition, now).ok()?;
+        let request = ModelRequest {
+            turn,
+            attempt,
+            model: Arc::clone(&self.definition.model),
+            max_tokens,
+            system: Arc::clone(&self.definition.system),
+            tools: Arc::clone(&self.definition.declarations),
+            messages: transcript.messages().to_vec(),
+        };
+        Some(Effect { after: self.state.outcome_seq, action: Action::CallModel(Arc::new(request)) })
+    }
+
+    fn next_call(&self, now: Timestamp) -> Option<Effect> {
+        decide::performable(&self.definition, &self.state).find_map(|(id, call)| {
+            let action = match call.stage {
+                Stage::Started { attempt, not_before } if not_before <= now => {
+                    Action::CallTool(self.tool_call(id, call, attempt))
+                }
+                Stage::Probing { not_before, .. } if not_before <= now => {
+                    let probe = probe_call(&self.definition, &self.state, id).ok()??;
+                    Action::Probe { call: id, probe }
+                }
+                Stage::Waiting
+                | Stage::Started { .. }
+                | Stage::Probing { .. }
+                | Stage::InDoubt { .. }
+                | Stage::Done => return None,
+            };
+            let new = action.id().is_some_and(|id| !self.under_way.contains(&id));
+            let after = call.intent.max(self.state.precious_seq);
+            new.then_some(Effect { after, action })
+        })
+    }
+
+    fn tool_call(&self, id: CallId, call: &Call, attempt: Attempt) -> ToolCall {
+        let mut arguments = call.arguments().clone();
+        let mut meta_key = None;
+        let mut timeout_ms = crate::contract::Contract::TIMEOUT_MS;
+        if let Some(held) = self.definition.held(&call.tool) {
+            let key = key_of(&self.state, id);
+            match &held.tool.contract.key {
+                Some(KeyPlace::Argument(name)) => arguments[name.as_str()] = Value::String(key),
+                Some(KeyPlace::Meta(name)) => meta_key = Some((name.clone(), key)),
+                Some(KeyPlace::Call) | None => {}
+            }
+            timeout_ms = held.tool.contract.timeout_ms;
+        }
+        let arguments = Arc::new(arguments);
+        ToolCall { call: id, attempt, tool: call.tool.clone(), arguments, meta_key, timeout_ms }
+    }
+
+    /// Returns when to hand in [`Input::TimerFired`], if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        if self.state.status != Status::Running || self.stop.is_some() {
+            return None;
+        }
+        // What is under way waits for its outcome, not for an instant: naming one that has passed
+        // would keep the driver spinning.
+        let asking = match self.state.agent_loop().phase {
+            Phase::Asking { attempt, not_before, .. } => {
+                let model = EffectId::Model { turn: self.state.agent_loop().turn, attempt };
+                let busy =
+                    [EffectId::Transcript, model].iter().any(|id| self.under_way.contains(id));
+                (!busy).then_some(not_before)
+            }
+            Phase::Acting | Phase::Answered => None,
+        };
+        let performable = decide::performable(&self.definition, &self.state);
+        let calls = performable.filter_map(|(call, open)| {
+            let (id, not_before) = match open.stage {
+                Stage::Started { attempt, not_before } => {
+                    (EffectId::Call { call, attempt }, not_before)
+                }
+                Stage::Probing { attempt, not_before, .. } => {
+                    (EffectId::Probe { call, attempt }, not_before)
+                }
+                Stage::Waiting | Stage::InDoubt { .. } | Stage::Done => return None,
+            };
+            (!self.under_way.contains(&id)).then_some(not_before)
+        });
+        calls.chain(asking).chain(budget::wall_deadline(&self.state)).min()
+    }
+
+    /// Hands in the events of the records that [`Action::LoadTranscript`] asked for.
+    pub fn load_transcript(
+        &mut self,
+        events: impl IntoIterator<Item = (Seq, Event)>,
+    ) -> Result<(), JournalError> {
+        self.under_way.remove(&EffectId::Transcript);
+        let Messages::Deferred { through, after } = &self.messages else { return Ok(()) };
+        let mut transcript = Transcript::default();
+        let mut expected = Seq(1);
+        for (seq, event) in events {
+            if seq != expected {
+                return Err(JournalError::Gap { expected, found: seq });
+            }
+            transcript.absorb(&event);
+            expected = expected.next();
+        }
+        if expected != through.next() {
+            return Err(JournalError::Gap { expected, found: *through });
+        }
+        for event in after {
+            transcript.absorb(event);
+        }
+        self.messages = Messages::Loaded(transcript);
+        Ok(())
+    }
+}
+
+fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
+    match input {
+        Input::Recovered { by } => draft.recovered(by),
+        Input::ModelAnswered { turn, attempt, answer, ms } => {
+            draft.answered(turn, attempt, answer, ms);
+        }
+        Input::ModelFailed { error, .. } => draft.model_failed(error),
+        Input::CallReplied { call, attempt, reply, ms } => {
+            draft.call_replied(call, attempt, reply, ms);
+        }
+        Input::ProbeReplied { call, reply } => draft.probe_replied(call, reply),
+        Input::TimerFired | Input::Interrupted => {}
+        Input::Cancelled { by, reason } => {
+            // A parked run has nothing under way, and `settle` leaves it alone.
+            if matches!(draft.state.status, Status::Parked(_)) {
+                draft.finish(crate::event::Ending::Cancelled { by, reason });
+            }
+        }
+        Input::Settled { call, verdict, by } => draft.settled(call, verdict, &by)?,
+        Input::BudgetRaised { budget, by } => {
+            draft.emit(Event::BudgetRaised(BudgetRaised { budget, by }));
+        }
+        Input::Resumed { by, message } => draft.resumed(by, message)?,
+    }
+    Ok(())
+}
+
+fn probe_call(
+    definition: &Definition,
+    state: &State,
+    id: CallId,
+) -> Result<Option<ToolCall>, String> {
+    let Some((tool, arguments)) = decide::probe_arguments(definition, state, id)? else {
+        return Ok(None);
+    };
+    let tries = match state.calls.get(&id).map(|call| &call.stage) {
+        Some(Stage::Probing { attempt, .. }) => *attempt,
+        Some(_) | None => Attempt(1),
+    };
+    let timeout_ms = definition
+        .held(&tool)
+        .map_or(crate::contract::Contract::TIMEOUT_MS, |held| held.tool.contract.timeout_ms);
+    Ok(Some(ToolCall {
+        call: id,
+        attempt: tries,
+        tool,
+        arguments: Arc::new(arguments),
+        meta_key: None,
+        timeout_ms,
+    }))
+}
+
+/// Returns the idempotency key of a call: the same for every attempt, different for every call of
+/// every run.
+fn key_of(state: &State, call: CallId) -> String {
+    let run = state.started.run.as_str();
+    let digest =
+        Digest::of_parts(&[b"prusik idempotency key", run.as_bytes(), call.to_string().as_bytes()]);
+    digest.to_string()[..32].to_owned()
+}
+
+fn check_definition(definition: &Definition, expected: Digest) -> Result<(), JournalError> {
+    if definition.digest() == expected {
+        Ok(())
+    } else {
+        Err(JournalError::WrongDefinition { expected })
+    }
+}
+
+/// Returns whether a parked run waits for the network rather than for a person.
+pub fn waits_for_network(reason: &ParkReason) -> bool {
+    matches!(reason, ParkReason::Model { error } if error.kind.is_network())
+}

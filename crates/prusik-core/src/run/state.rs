@@ -1,0 +1,416 @@
+//! A run's state: the fold of its events.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::definition::Definition;
+use super::program::{AgentLoop, Program};
+use super::transcript::calls_of;
+use crate::budget::{Budget, Spent};
+use crate::contract::EffectClass;
+use crate::event::{
+    CallCompleted, CallDoubted, CallProbed, CallRetried, Ending, Event, Found, ModelAnswered,
+    ParkReason, Resolver, RunStarted, Verdict,
+};
+use crate::ids::{Attempt, CallId, Digest, Seq, Timestamp};
+use crate::json;
+use crate::message::{Block, ToolInput};
+use crate::outcome::Outcome;
+
+/// Distinct calls that the loop guard remembers.
+const REPEATS_KEPT: usize = 64;
+/// Bytes that one token stands for when nobody counted: low, so that estimates err upwards.
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// Everything about a run but its messages. Small, whatever the run's length, so that deciding can
+/// work on a copy and a snapshot is cheap.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub started: Arc<RunStarted>,
+    pub created: Timestamp,
+    /// Time of the last event.
+    pub updated: Timestamp,
+    pub seq: Seq,
+    pub status: Status,
+    pub budget: Budget,
+    pub spent: Spent,
+    pub program: Program,
+    /// The calls of the open turn.
+    pub calls: BTreeMap<CallId, Call>,
+    pub(super) repeats: VecDeque<Repeat>,
+    pub(super) context: ContextSize,
+    /// The last answer of the model, or the last outcome of a call that changed the world. The next
+    /// model call waits for it.
+    pub(super) outcome_seq: Seq,
+    /// The last outcome that only a person could have replaced. The next call waits for it.
+    pub(super) precious_seq: Seq,
+}
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Running,
+    Parked(ParkReason),
+    Ended(Ending),
+}
+
+/// A call of the open turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    pub tool: String,
+    pub input: Arc<ToolInput>,
+    pub stage: Stage,
+    /// The record that holds the intent of the current attempt.
+    pub(super) intent: Seq,
+    /// Whether an earlier attempt may have landed.
+    pub(super) haunted: bool,
+    /// The attempts made so far.
+    pub attempts: u32,
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Waiting,
+    Started {
+        attempt: Attempt,
+        not_before: Timestamp,
+    },
+    Probing {
+        attempt: Attempt,
+        tries: u32,
+        not_before: Timestamp,
+    },
+    /// Only a person can say whether it landed.
+    InDoubt {
+        attempt: Attempt,
+        reason: String,
+    },
+    Done,
+}
+
+/// How often the same call had the same outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Repeat {
+    pub call: Digest,
+    /// Shared, because deciding copies the state.
+    pub tool: Arc<str>,
+    pub times: u32,
+    /// Set by the call that has just completed, until the turn closes.
+    pub fresh: bool,
+}
+
+/// What the next prompt will measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct ContextSize {
+    /// Tokens that the provider counted up to its last answer, that answer included.
+    pub tokens: u64,
+    /// Bytes that came since.
+    pub bytes: u64,
+}
+
+impl ContextSize {
+    pub fn tokens_estimated(&self) -> u64 {
+        self.tokens.saturating_add(self.bytes.div_ceil(BYTES_PER_TOKEN))
+    }
+}
+
+impl State {
+    pub(super) fn start(definition: &Definition, started: &RunStarted, at: Timestamp) -> Self {
+        let bytes = definition.prompt_bytes() + started.task.len() as u64;
+        Self {
+            started: Arc::new(started.clone()),
+            created: at,
+            updated: at,
+            seq: Seq(1),
+            status: Status::Running,
+            budget: started.budget,
+            spent: Spent::default(),
+            program: Program::Agent(AgentLoop::start()),
+            calls: BTreeMap::new(),
+            repeats: VecDeque::new(),
+            context: ContextSize { tokens: 0, bytes },
+            outcome_seq: Seq(1),
+            precious_seq: Seq(1),
+        }
+    }
+
+    /// Takes in the next event. This is the only place where a run's state changes, live and on
+    /// replay.
+    pub(super) fn apply(&mut self, definition: &Definition, event: &Event, at: Timestamp) {
+        self.seq = self.seq.next();
+        self.count_time(event, at);
+        let calls = match event {
+            Event::ModelAnswered(answered) => self.model_answered(answered),
+            Event::RunStarted(_)
+            | Event::RunRecovered(_)
+            | Event::ModelFailed(_)
+            | Event::CallsStarted(_)
+            | Event::CallRetried(_)
+            | Event::CallCompleted(_)
+            | Event::CallDoubted(_)
+            | Event::CallProbed(_)
+            | Event::CallSettled(_)
+            | Event::Prompted(_)
+            | Event::BudgetRaised(_)
+            | Event::RunParked(_)
+            | Event::RunResumed(_)
+            | Event::RunForked(_)
+            | Event::RunFinished(_) => 0,
+        };
+        let Program::Agent(agent) = &mut self.program;
+        agent.apply(event, calls, at);
+        match event {
+            Event::RunRecovered(recovered) => self.repeat(&recovered.repeated),
+            Event::CallsStarted(started) => self.calls_started(&started.calls),
+            Event::CallRetried(retried) => self.call_retried(retried, at),
+            Event::CallCompleted(completed) => self.call_completed(definition, completed),
+            Event::CallDoubted(doubted) => self.call_doubted(definition, doubted, at),
+            Event::CallProbed(probed) => self.call_probed(probed, at),
+            Event::CallSettled(settled) => {
+                if settled.verdict == Verdict::NotLanded {
+                    self.retract(settled.call);
+                }
+            }
+            Event::Prompted(prompted) => {
+                self.context.bytes += prompted.text.len() as u64;
+                self.forget_fresh();
+            }
+            Event::BudgetRaised(raised) => self.budget = self.budget.raised(&raised.budget),
+            Event::RunParked(parked) => self.status = Status::Parked(parked.reason.clone()),
+            Event::RunResumed(resumed) => {
+                self.status = Status::Running;
+                self.repeats.clear();
+                self.repeat(&resumed.repeated);
+            }
+            Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),
+            Event::RunStarted(_)
+            | Event::ModelAnswered(_)
+            | Event::ModelFailed(_)
+            | Event::RunForked(_) => {}
+        }
+    }
+
+    /// Counts the time since the last event, unless nobody drove the run in it.
+    fn count_time(&mut self, event: &Event, at: Timestamp) {
+        let driven = match event {
+            Event::RunRecovered(_) | Event::RunResumed(_) | Event::RunForked(_) => false,
+            Event::RunStarted(_)
+            | Event::ModelAnswered(_)
+            | Event::ModelFailed(_)
+            | Event::CallsStarted(_)
+            | Event::CallRetried(_)
+            | Event::CallCompleted(_)
+            | Event::CallDoubted(_)
+            | Event::CallProbed(_)
+            | Event::CallSettled(_)
+            | Event::Prompted(_)
+            | Event::BudgetRaised(_)
+            | Event::RunParked(_)
+            | Event::RunFinished(_) => self.status == Status::Running,
+        };
+        if driven {
+            let spent = self.spent.wall_ms.saturating_add(at.since_ms(self.updated));
+            self.spent.wall_ms = spent;
+        }
+        self.updated = self.updated.max(at);
+    }
+
+    fn model_answered(&mut self, answered: &ModelAnswered) -> usize {
+        self.forget_fresh();
+        let written: u64 = answered.content.iter().map(bytes_of).sum();
+        let counted = answered.usage.total();
+        // A server that counts nothing must not make the budget endless.
+        let tokens = if counted > 0 {
+            counted
+        } else {
+            self.context.tokens_estimated().saturating_add(written.div_ceil(BYTES_PER_TOKEN))
+        };
+        self.context = ContextSize { tokens, bytes: 0 };
+        self.spent.turns += 1;
+        self.spent.tokens = self.spent.tokens.saturating_add(tokens);
+        self.spent.nano_usd = self.spent.nano_usd.saturating_add(answered.nano_usd);
+        // An answer is money: it is durable before the next one is asked for.
+        self.outcome_seq = self.seq;
+        for (id, tool_use) in calls_of(answered.turn, &answered.content) {
+            let call = Call {
+                tool: tool_use.name.clone(),
+                input: Arc::new(tool_use.input.clone()),
+                stage: Stage::Waiting,
+                intent: self.seq,
+                haunted: false,
+                attempts: 0,
+            };
+            self.calls.insert(id, call);
+        }
+        self.calls.len()
+    }
+
+    fn calls_started(&mut self, calls: &[CallId]) {
+        for id in calls {
+            if let Some(call) = self.calls.get_mut(id) {
+                call.attempts += 1;
+                call.intent = self.seq;
+                let attempt = Attempt(call.attempts);
+                call.stage = Stage::Started { attempt, not_before: Timestamp(0) };
+            }
+        }
+        self.spent.tool_calls += calls.len() as u64;
+    }
+
+    fn repeat(&mut self, calls: &[CallId]) {
+        for id in calls {
+            if let Some(call) = self.calls.get_mut(id) {
+                call.attempts += 1;
+                call.haunted = true;
+                call.intent = self.seq;
+                let attempt = Attempt(call.attempts);
+                call.stage = Stage::Started { attempt, not_before: Timestamp(0) };
+            }
+        }
+    }
+
+    fn call_retried(&mut self, retried: &CallRetried, at: Timestamp) {
+        if let Some(call) = self.calls.get_mut(&retried.call) {
+            call.attempts += 1;
+            call.intent = self.seq;
+            call.haunted |= retried.failure.kind == crate::outcome::kind::LOST;
+            let not_before = at.plus_ms(retried.retry_in_ms);
+            call.stage = Stage::Started { attempt: Attempt(call.attempts), not_before };
+        }
+    }
+
+    fn call_completed(&mut self, definition: &Definition, completed: &CallCompleted) {
+        let Some(call) = self.calls.get_mut(&completed.call) else { return };
+        call.stage = Stage::Done;
+        let contract = definition.held(&call.tool).map(|held| &held.tool.contract);
+        if contract.is_some_and(|contract| contract.effect != EffectClass::Read) {
+            self.outcome_seq = self.seq;
+        }
+        if contract.is_some_and(|contract| !contract.resolves_alone()) {
+            self.precious_seq = self.seq;
+        }
+        let shown = completed.outcome.render("", &call.tool);
+        self.context.bytes += shown.content.iter().map(|c| c.bytes() as u64).sum::<u64>();
+        let digest = same_call(call, &completed.outcome);
+        let tool = Arc::from(call.tool.as_str());
+        self.count_repeat(digest, tool);
+        if self.calls.values().all(|call| call.stage == Stage::Done) {
+            let any_started = self.calls.values().any(|call| call.attempts > 0);
+            self.calls.clear();
+            let Program::Agent(agent) = &mut self.program;
+            agent.calls_closed(any_started);
+        }
+    }
+
+    fn count_repeat(&mut self, call: Digest, tool: Arc<str>) {
+        let position = self.repeats.iter().position(|repeat| repeat.call == call);
+        let times = position.and_then(|i| self.repeats.remove(i)).map_or(0, |known| known.times);
+        self.repeats.push_back(Repeat { call, tool, times: times + 1, fresh: true });
+        if self.repeats.len() > REPEATS_KEPT {
+            self.repeats.pop_front();
+        }
+    }
+
+    fn forget_fresh(&mut self) {
+        for repeat in &mut self.repeats {
+            repeat.fresh = false;
+        }
+    }
+
+    fn call_doubted(&mut self, definition: &Definition, doubted: &CallDoubted, at: Timestamp) {
+        let Some(call) = self.calls.get_mut(&doubted.call) else { return };
+        call.haunted = true;
+        call.intent = self.seq;
+        call.stage = match doubted.resolved_by {
+            Resolver::Probe => {
+                let probe =
+                    definition.held(&call.tool).and_then(|h| h.tool.contract.probe.as_ref());
+                let not_before = at.plus_ms(probe.map_or(0, |probe| probe.wait_ms));
+                Stage::Probing { attempt: doubted.attempt, tries: 0, not_before }
+            }
+            Resolver::Person => {
+                Stage::InDoubt { attempt: doubted.attempt, reason: doubted.reason.clone() }
+            }
+        };
+    }
+
+    fn call_probed(&mut self, probed: &CallProbed, at: Timestamp) {
+        match &probed.found {
+            Found::Landed => {}
+            Found::NotLanded => self.retract(probed.call),
+            Found::Unclear { .. } => {
+                let Some(call) = self.calls.get_mut(&probed.call) else { return };
+                if let Stage::Probing { tries, not_before, .. } = &mut call.stage {
+                    *tries += 1;
+                    *not_before = at.plus_ms(probed.retry_in_ms.unwrap_or(0));
+                }
+            }
+        }
+    }
+
+    /// The call certainly did not land: it waits to be started again.
+    fn retract(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.stage = Stage::Waiting;
+            call.haunted = false;
+        }
+    }
+
+    /// Returns the calls whose outcome only a person can give.
+    pub fn doubts(&self) -> Vec<CallId> {
+        self.calls
+            .iter()
+            .filter(|(_, call)| matches!(call.stage, Stage::InDoubt { .. }))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    pub fn ended(&self) -> bool {
+        matches!(self.status, Status::Ended(_))
+    }
+
+    pub fn agent_loop(&self) -> &AgentLoop {
+        let Program::Agent(agent) = &self.program;
+        agent
+    }
+}
+
+impl Call {
+    /// Returns the arguments as the model wrote them; null where they were not JSON.
+    pub fn arguments(&self) -> &Value {
+        static NULL: Value = Value::Null;
+        match &*self.input {
+            ToolInput::Json(value) => value,
+            ToolInput::Malformed(_) => &NULL,
+        }
+    }
+}
+
+/// Returns what is equal for two calls exactly if both asked the same and got the same.
+fn same_call(call: &Call, outcome: &Outcome) -> Digest {
+    let asked = match &*call.input {
+        ToolInput::Json(value) => json::canonical(value),
+        ToolInput::Malformed(text) => text.clone(),
+    };
+    let got = serde_json::to_vec(outcome).expect("an outcome is plain data");
+    Digest::of_parts(&[call.tool.as_bytes(), asked.as_bytes(), &got])
+}
+
+fn bytes_of(block: &Block) -> u64 {
+    let bytes = match block {
+        Block::Text(text) => text.len(),
+        Block::Opaque(opaque) => opaque.block.to_string().len(),
+        Block::ToolUse(tool_use) => match &tool_use.input {
+            ToolInput::Json(value) => value.to_string().len() + tool_use.name.len(),
+            ToolInput::Malformed(text) => text.len() + tool_use.name.len(),
+        },
+        Block::ToolResult(_) => 0,
+    };
+    bytes as u64
+}
