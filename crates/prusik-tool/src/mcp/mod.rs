@@ -1,0 +1,16 @@
+//! MCP servers: their processes, connections, and tools.
+
+mod config;
+mod connection;
+mod content;
+mod error;
+mod http;
+mod lines;
+mod process;
+mod server;
+mod stdio;
+
+pub use config::{ServerConfig, ServerLimits, Transport};
+pub use error::ConnectError;
+pub use server::LeftOut;
+pub(crate) use server::Server;
