@@ -1,0 +1,254 @@
+//! Runs as a driver holds them: started, opened, forked, changed by one input, given back.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prusik_core::agent::Agent;
+use prusik_core::budget::Budget;
+use prusik_core::event::Event;
+use prusik_core::ids::{CallId, Digest, RunId, Seq, Timestamp};
+use prusik_core::input::{Input, Now, Rejected};
+use prusik_core::record::JournalError;
+use prusik_core::run::{Definition, ForkError, Run, Sealed, Status, Step, fork};
+use prusik_store::{Append, Lease, Pending, Snapshot, Store, StoreError};
+
+use crate::row::row;
+
+/// Records after which a new snapshot is worth its bytes.
+const SNAPSHOT_EVERY: u64 = 512;
+
+/// Why the engine could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "the journal of run {run} is damaged: {problem}; `prusik events {run} --verify` shows where"
+    )]
+    Journal { run: RunId, problem: JournalError },
+    #[error("the definition of run {run} cannot be read: {problem}")]
+    Definition { run: RunId, problem: String },
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error(transparent)]
+    Fork(#[from] ForkError),
+}
+
+/// Drives runs that live in one store.
+#[derive(Clone)]
+pub struct Engine {
+    store: Arc<dyn Store>,
+    definitions: Arc<Mutex<BTreeMap<Digest, Arc<Definition>>>>,
+}
+
+/// A run whose lease this process holds.
+pub struct Held {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) run: Run,
+    pub(crate) lease: Lease,
+    /// Through which record the journal is durable.
+    pub(crate) durable: Seq,
+    snapshot_at: Seq,
+    /// Whether the last driver died: what it had under way must be looked at first.
+    pub(crate) abandoned: bool,
+}
+
+impl Engine {
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, definitions: Arc::default() }
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Begins a run and makes its first record durable. Nothing is driven yet.
+    pub async fn start(
+        &self,
+        agent: Agent,
+        task: String,
+        budget: Budget,
+    ) -> Result<Held, EngineError> {
+        let definition = self.share(agent);
+        let id = new_run_id();
+        let lease = self.store.acquire(&id, now()).await?;
+        let (run, sealed) = Run::start(definition, id, task, budget, now());
+        let mut held = self.hold(run, lease);
+        held.append(sealed).durable().await?;
+        Ok(held)
+    }
+
+    /// Takes a run over and loads it. A run that another live driver holds is refused.
+    pub async fn open(&self, id: &RunId) -> Result<Held, EngineError> {
+        // Acquiring an unknown run would create it.
+        if !self.exists(id).await? {
+            return Err(StoreError::UnknownRun { run: id.clone() }.into());
+        }
+        let lease = self.store.acquire(id, now()).await?;
+        let loaded = self.read(id).await;
+        match loaded {
+            Ok(run) => {
+                let abandoned = run.state().status == Status::Running;
+                Ok(Held { abandoned, ..self.hold(run, lease) })
+            }
+            Err(error) => {
+                self.store.release(&lease).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn exists(&self, id: &RunId) -> Result<bool, EngineError> {
+        Ok(!self.store.records(id, Seq(1), Seq(1)).await?.is_empty())
+    }
+
+    /// Loads a run to look at it, without its lease: another process may be driving it.
+    pub async fn read(&self, id: &RunId) -> Result<Run, EngineError> {
+        let damaged = |problem| EngineError::Journal { run: id.clone(), problem };
+        let loaded = self.store.load(id).await?;
+        let definition = self.definition_of(id).await?;
+        if let Some(Snapshot { head, bytes }) = &loaded.snapshot {
+            let definition = Arc::clone(&definition);
+            let run = Run::restore(definition, *head, bytes, &loaded.records).map_err(damaged)?;
+            if let Some(run) = run {
+                return Ok(run);
+            }
+        }
+        let records = match loaded.snapshot {
+            None => loaded.records,
+            Some(_) => self.store.records(id, Seq(1), Seq(u64::MAX)).await?,
+        };
+        Run::replay(definition, &records).map_err(damaged)
+    }
+
+    async fn definition_of(&self, id: &RunId) -> Result<Arc<Definition>, EngineError> {
+        let damaged = |problem| EngineError::Journal { run: id.clone(), problem };
+        let first = self.store.records(id, Seq(1), Seq(1)).await?;
+        let first = first.first().ok_or_else(|| StoreError::UnknownRun { run: id.clone() })?;
+        let Event::RunStarted(started) = first.event().map_err(damaged)? else {
+            return Err(damaged(JournalError::NoStart));
+        };
+        if let Some(known) = self.lock_definitions().get(&started.definition) {
+            return Ok(Arc::clone(known));
+        }
+        let bytes = self.store.blob(&started.definition).await?;
+        let agent = serde_json::from_slice(&bytes).map_err(|error| EngineError::Definition {
+            run: id.clone(),
+            problem: error.to_string(),
+        })?;
+        Ok(self.share(agent))
+    }
+
+    fn share(&self, agent: Agent) -> Arc<Definition> {
+        let definition = Arc::new(Definition::new(agent));
+        Arc::clone(self.lock_definitions().entry(definition.digest()).or_insert(definition))
+    }
+
+    fn lock_definitions(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<Definition>>> {
+        self.definitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a run that shares the journal of `from` through record `at`. Returns it with the
+    /// calls behind the fork that changed the world.
+    pub async fn fork(&self, from: &RunId, at: Seq) -> Result<(Held, Vec<CallId>), EngineError> {
+        let definition = self.definition_of(from).await?;
+        let records = self.store.records(from, Seq(1), Seq(u64::MAX)).await?;
+        let id = new_run_id();
+        let (run, mut sealed, writes) = fork(&definition, &records, at, id.clone(), now())?;
+        // The definition is stored already; only the reference to it is new.
+        sealed.blobs.clear();
+        let lease = self.store.acquire(&id, now()).await?;
+        let mut held = self.hold(run, lease);
+        held.append(sealed).durable().await?;
+        Ok((held, writes))
+    }
+
+    fn hold(&self, run: Run, lease: Lease) -> Held {
+        let durable = run.head().seq;
+        let store = Arc::clone(&self.store);
+        Held { store, run, lease, durable, snapshot_at: durable, abandoned: false }
+    }
+}
+
+/// Records on their way to the disk.
+pub(crate) struct Appending {
+    pub through: Seq,
+    pub pending: Pending,
+}
+
+impl Appending {
+    pub async fn durable(self) -> Result<Seq, StoreError> {
+        match self.pending.await {
+            Ok(result) => result.map(|()| self.through),
+            Err(_) => Err(StoreError::Io {
+                at: "the store".into(),
+                detail: "it stopped before it answered".into(),
+            }),
+        }
+    }
+}
+
+impl Held {
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    pub fn id(&self) -> &RunId {
+        &self.lease.run
+    }
+
+    /// Hands one input in and waits until what it leads to is durable. For what a person says
+    /// about a run that nobody drives.
+    pub async fn submit(&mut self, input: Input) -> Result<Vec<Event>, EngineError> {
+        let step = self.run.handle(input, Now { at: now(), entropy: fastrand::u64(..) })?;
+        self.abandoned = false;
+        if step.events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let events = step.events.clone();
+        let appending = self.apply(step);
+        self.durable = appending.durable().await?;
+        Ok(events)
+    }
+
+    pub(crate) fn apply(&mut self, step: Step) -> Appending {
+        let sealed = self.run.apply(step);
+        self.append(sealed)
+    }
+
+    pub(crate) fn append(&mut self, sealed: Sealed) -> Appending {
+        let through = self.run.head().seq;
+        let due = through.0 - self.snapshot_at.0 >= SNAPSHOT_EVERY;
+        let snapshot = due.then(|| {
+            self.snapshot_at = through;
+            let (head, bytes) = self.run.snapshot();
+            Snapshot { head, bytes }
+        });
+        let pending = self.store.append(Append {
+            lease: self.lease.clone(),
+            records: sealed.records,
+            blobs: sealed.blobs,
+            refs: sealed.refs,
+            row: row(&self.run),
+            snapshot,
+        });
+        Appending { through, pending }
+    }
+
+    /// Gives the run back, so that others may take it at once.
+    pub async fn release(self) -> Result<(), EngineError> {
+        Ok(self.store.release(&self.lease).await?)
+    }
+}
+
+/// Returns a new run's id: a UUID v7, so that ids sort by time.
+pub fn new_run_id() -> RunId {
+    RunId::new(uuid::Uuid::now_v7().to_string())
+}
+
+/// Returns the wall clock.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,12 @@
+//! The engine: drives the pure core with real models, tools and stores.
+//!
+//! It performs effects, keeps the order "append, then act", and decides nothing: rules are the
+//! core's.
+
+mod driver;
+mod engine;
+mod perform;
+mod row;
+
+pub use driver::{Command, Controls, DriveError, Notice, Observer, World};
+pub use engine::{Engine, EngineError, Held, new_run_id, now};

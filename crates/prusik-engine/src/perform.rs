@@ -1,0 +1,136 @@
+//! Effects performed: one task each, whose end is reported once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prusik_core::effect::ToolCall;
+use prusik_core::event::Event;
+use prusik_core::ids::{RunId, Seq};
+use prusik_core::input::Input;
+use prusik_core::model::ModelRequest;
+use prusik_core::outcome::Reply;
+use prusik_model::Model;
+use prusik_store::Store;
+use prusik_tool::{CallAttempt, Tool};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::{Notice, Observer};
+use crate::engine::EngineError;
+
+/// How long a tool may take to answer once it is told to stop.
+const CANCEL_GRACE: Duration = Duration::from_secs(2);
+/// Records of a transcript that are read and parsed in one go: a few milliseconds of work.
+const PART_RECORDS: usize = 2048;
+
+/// What a performed effect brings.
+pub(crate) enum Brought {
+    Input(Input),
+    Transcript(Result<Vec<(Seq, Event)>, EngineError>),
+}
+
+pub(crate) async fn call_model(
+    model: Arc<dyn Model>,
+    request: Arc<ModelRequest>,
+    observer: Arc<dyn Observer>,
+) -> Brought {
+    let (turn, attempt) = (request.turn, request.attempt);
+    let begun = Instant::now();
+    let mut progress = |delta| observer.notice(Notice::Delta(&delta));
+    let answer = model.answer(&request, &mut progress).await;
+    let ms = elapsed_ms(begun);
+    Brought::Input(match answer {
+        Ok(answer) => Input::ModelAnswered { turn, attempt, answer, ms },
+        Err(error) => Input::ModelFailed { turn, attempt, error },
+    })
+}
+
+pub(crate) async fn call_tool(
+    tool: Option<Arc<dyn Tool>>,
+    call: ToolCall,
+    cancel: CancellationToken,
+    observer: Arc<dyn Observer>,
+    probe: bool,
+) -> Brought {
+    let begun = Instant::now();
+    let reply = match tool {
+        Some(tool) => attempt(tool.as_ref(), &call, cancel, observer.as_ref()).await,
+        None => {
+            Reply::NotSent { reason: format!("the project no longer has a tool `{}`", call.tool) }
+        }
+    };
+    let ms = elapsed_ms(begun);
+    Brought::Input(if probe {
+        Input::ProbeReplied { call: call.call, reply }
+    } else {
+        Input::CallReplied { call: call.call, attempt: call.attempt, reply, ms }
+    })
+}
+
+/// Performs one attempt within its time limit. A tool that does not stop when it is told to is
+/// left behind, and its outcome is lost.
+async fn attempt(
+    tool: &dyn Tool,
+    call: &ToolCall,
+    cancel: CancellationToken,
+    observer: &dyn Observer,
+) -> Reply {
+    let progress =
+        |text: String| observer.notice(Notice::Progress { call: call.call, text: &text });
+    let meta_key = call.meta_key.as_ref().map(|(name, key)| (name.as_str(), key.as_str()));
+    let attempt = CallAttempt {
+        arguments: &call.arguments,
+        meta_key,
+        cancel: cancel.clone(),
+        progress: &progress,
+    };
+    let mut answer = std::pin::pin!(tool.call(attempt));
+    let stopped = tokio::select! {
+        reply = &mut answer => return reply,
+        () = tokio::time::sleep(Duration::from_millis(call.timeout_ms)) => {
+            format!("`{}` gave no answer within {} ms", call.tool, call.timeout_ms)
+        }
+        () = cancel.cancelled() => format!("`{}` was told to stop", call.tool),
+    };
+    cancel.cancel();
+    match tokio::time::timeout(CANCEL_GRACE, answer).await {
+        // An answer that came just in time is worth more than the doubt.
+        Ok(reply @ (Reply::Returned(_) | Reply::Refused(_) | Reply::NotSent { .. })) => reply,
+        Ok(Reply::Lost { .. }) | Err(_) => Reply::Lost { reason: stopped },
+    }
+}
+
+/// Reads a long journal in parts, side by side: decompressing and parsing take most of the time.
+pub(crate) async fn load_transcript(store: Arc<dyn Store>, run: RunId, through: Seq) -> Brought {
+    let mut reading = JoinSet::new();
+    for from in (1..=through.0).step_by(PART_RECORDS) {
+        let to = Seq(through.0.min(from + PART_RECORDS as u64 - 1));
+        reading.spawn(read_events(Arc::clone(&store), run.clone(), Seq(from), to));
+    }
+    let mut parts = BTreeMap::new();
+    while let Some(read) = reading.join_next().await {
+        let read = read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        match read {
+            Ok((from, events)) => parts.insert(from, events),
+            Err(error) => return Brought::Transcript(Err(error)),
+        };
+    }
+    Brought::Transcript(Ok(parts.into_values().flatten().collect()))
+}
+
+async fn read_events(
+    store: Arc<dyn Store>,
+    run: RunId,
+    from: Seq,
+    to: Seq,
+) -> Result<(Seq, Vec<(Seq, Event)>), EngineError> {
+    let records = store.records(&run, from, to).await?;
+    let events = records.iter().map(|record| Ok((record.seq, record.event()?)));
+    let events = events.collect::<Result<_, _>>();
+    Ok((from, events.map_err(|problem| EngineError::Journal { run, problem })?))
+}
+
+fn elapsed_ms(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
