@@ -1,0 +1,378 @@
+//! The scripted server: a script behind the wire formats of the real services.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::Response;
+use axum::routing::{get, post};
+use futures_util::{StreamExt, stream};
+use prusik_core::ids::{Attempt, Digest};
+use prusik_core::model::{ModelError, ModelErrorKind, StopReason};
+use prusik_model::Script;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::fault::{Fault, FaultPlan};
+use crate::wire::{Frame, Protocol, Refusal, openai};
+
+/// Largest request, in bytes: what Anthropic takes.
+const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How many requests are remembered; the oldest go first.
+const REQUESTS_MAX: usize = 1_000;
+
+/// How a server behaves apart from its script.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// The one key that is taken. Without it every key is, but there must be one.
+    pub key: Option<String>,
+    /// Before each event of a stream.
+    pub event_delay: Duration,
+    pub faults: FaultPlan,
+    /// A file to which each request is written, a JSON object to the line.
+    pub log: Option<PathBuf>,
+}
+
+/// A request as it came in.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Received {
+    pub path: String,
+    /// How often this body has come, counted from 1.
+    pub attempt: u32,
+    /// The body; a string where it was not JSON.
+    pub body: Value,
+}
+
+/// A server that answers from a script until it is dropped.
+#[derive(Debug)]
+pub struct ScriptedServer {
+    url: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    script: Script,
+    key: Option<String>,
+    event_delay: Duration,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    requests: VecDeque<Received>,
+    count: u64,
+    attempts: HashMap<Digest, u32>,
+    faults: FaultPlan,
+    log: Option<File>,
+}
+
+impl ScriptedServer {
+    /// Starts a server on the loopback address.
+    pub async fn start(script: Script, options: Options) -> io::Result<Self> {
+        let listener =
+            TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let log = options.log.map(|path| File::options().create(true).append(true).open(path));
+        let seen = Seen {
+            requests: VecDeque::new(),
+            count: 0,
+            attempts: HashMap::new(),
+            faults: options.faults,
+            log: log.transpose()?,
+        };
+        let shared = Arc::new(Shared {
+            script,
+            key: options.key,
+            event_delay: options.event_delay,
+            seen: Mutex::new(seen),
+        });
+        let app = router(Arc::clone(&shared));
+        let task = tokio::spawn(async move {
+            // Serving ends only when the task is aborted.
+            drop(axum::serve(listener, app).await);
+        });
+        Ok(Self { url, shared, task })
+    }
+
+    /// Returns the address without a slash at its end, for example `http://127.0.0.1:4711`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the last requests, at most 1,000, the oldest first.
+    pub fn requests(&self) -> Vec<Received> {
+        self.shared.seen().requests.iter().cloned().collect()
+    }
+
+    /// Serves until the process ends.
+    pub async fn serve_forever(mut self) {
+        // The task neither panics nor is aborted before the server is dropped.
+        drop((&mut self.task).await);
+    }
+}
+
+impl Drop for ScriptedServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // What a panicking test leaves behind is whole: each change is a single push.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// Remembers a request; returns its number, its attempt, and what is to happen to it.
+    fn record(&mut self, path: &str, bytes: &[u8]) -> io::Result<(u64, Attempt, Fault)> {
+        self.count += 1;
+        let attempt = self.attempts.entry(Digest::of_parts(&[path.as_bytes(), bytes])).or_default();
+        *attempt += 1;
+        let body = serde_json::from_slice(bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()));
+        let received = Received { path: path.to_owned(), attempt: *attempt, body };
+        let attempt = Attempt(*attempt);
+        if let Some(log) = &mut self.log {
+            let mut line = serde_json::to_vec(&received)?;
+            line.push(b'\n');
+            log.write_all(&line)?;
+        }
+        if self.requests.len() == REQUESTS_MAX {
+            self.requests.pop_front();
+        }
+        self.requests.push_back(received);
+        Ok((self.count, attempt, self.faults.next()))
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/v1/messages", post(anthropic))
+        .route("/v1/chat/completions", post(openai_chat))
+        .route("/v1/models", get(models))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(shared)
+}
+
+type BytesOrNot = Result<Bytes, BytesRejection>;
+
+async fn anthropic(shared: State<Arc<Shared>>, headers: HeaderMap, body: BytesOrNot) -> Response {
+    respond(Protocol::Anthropic, "/v1/messages", &shared, &headers, body)
+}
+
+async fn openai_chat(shared: State<Arc<Shared>>, headers: HeaderMap, body: BytesOrNot) -> Response {
+    respond(Protocol::OpenAi, "/v1/chat/completions", &shared, &headers, body)
+}
+
+async fn models(shared: State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    match openai::check_headers(&headers, shared.key.as_deref()) {
+        Ok(()) => json_response(200, &openai::models(), None),
+        Err(refusal) => refuse(Protocol::OpenAi, refusal),
+    }
+}
+
+async fn not_found(method: Method, uri: Uri) -> Response {
+    let message = format!("Invalid URL ({method} {})", uri.path());
+    let protocol =
+        if uri.path().starts_with("/v1/messages") { Protocol::Anthropic } else { Protocol::OpenAi };
+    refuse(protocol, Refusal { kind: ModelErrorKind::NotFound, message, status: None })
+}
+
+fn respond(
+    protocol: Protocol,
+    path: &str,
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: BytesOrNot,
+) -> Response {
+    let bytes = match body {
+        Ok(bytes) => bytes,
+        Err(rejection) => {
+            let status = Some(rejection.status().as_u16());
+            let message = format!("cannot read the request: {rejection}");
+            let kind = ModelErrorKind::InvalidRequest;
+            return refuse(protocol, Refusal { kind, message, status });
+        }
+    };
+    let (n, attempt, fault) = match shared.seen().record(path, &bytes) {
+        Ok(recorded) => recorded,
+        Err(error) => {
+            let message = format!("cannot write the log of requests: {error}");
+            return fail(protocol, &ModelError::new(ModelErrorKind::Server, message));
+        }
+    };
+    if let Some(error) = fault.error() {
+        return fail(protocol, &error);
+    }
+    let decoded = protocol.check_headers(headers, shared.key.as_deref()).and_then(|()| {
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))?;
+        protocol.decode(&body)
+    });
+    let mut decoded = match decoded {
+        Ok(decoded) => decoded,
+        Err(refusal) => return refuse(protocol, refusal),
+    };
+    decoded.request.attempt = attempt;
+    let answer = match shared.script.answer(&decoded.request) {
+        Ok(answer) => answer,
+        Err(error) => return fail_as_scripted(protocol, &error),
+    };
+    if protocol == Protocol::OpenAi && answer.stop == StopReason::ContextFull {
+        let message = "This model's maximum context length is exceeded.";
+        return fail(protocol, &ModelError::new(ModelErrorKind::ContextFull, message));
+    }
+    if decoded.shape.stream {
+        let frames = protocol.encode_stream(&answer, decoded.shape, n);
+        return stream_response(&frames, fault, protocol, shared.event_delay);
+    }
+    let whole = protocol.encode(&answer, n).to_string();
+    whole_response(&whole, fault)
+}
+
+/// Fails the way the script says. What a service cannot say about itself happens on the wire: a
+/// stream that is cut, an answer that is none, an answer that never comes.
+fn fail_as_scripted(protocol: Protocol, error: &ModelError) -> Response {
+    let fault = match error.kind {
+        ModelErrorKind::Unreachable | ModelErrorKind::StreamCut => Fault::Cut { after_events: 0 },
+        ModelErrorKind::BadResponse => Fault::Garbage,
+        ModelErrorKind::Timeout => Fault::Stall { after_events: 0 },
+        ModelErrorKind::RateLimited
+        | ModelErrorKind::Overloaded
+        | ModelErrorKind::Server
+        | ModelErrorKind::Authentication
+        | ModelErrorKind::NotFound
+        | ModelErrorKind::InvalidRequest
+        | ModelErrorKind::ContextFull
+        | ModelErrorKind::Billing
+        | ModelErrorKind::Drift => return fail(protocol, error),
+    };
+    stream_response(&[], fault, protocol, Duration::ZERO)
+}
+
+fn refuse(protocol: Protocol, refusal: Refusal) -> Response {
+    let status = refusal.status;
+    let wire = protocol.encode_error(&refusal.into());
+    json_response(status.unwrap_or(wire.status), &wire.body, None)
+}
+
+fn fail(protocol: Protocol, error: &ModelError) -> Response {
+    let wire = protocol.encode_error(error);
+    json_response(wire.status, &wire.body, wire.retry_after_ms)
+}
+
+fn json_response(status: u16, body: &Value, retry_after_ms: Option<u64>) -> Response {
+    let mut response = Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .header("request-id", "req_scripted")
+        .header("x-request-id", "req_scripted");
+    if let Some(ms) = retry_after_ms {
+        // Whole seconds for everyone, milliseconds for the clients that read them.
+        response = response.header("retry-after", ms.div_ceil(1_000)).header("retry-after-ms", ms);
+    }
+    response.body(Body::from(body.to_string())).unwrap_or_else(|_| broken())
+}
+
+/// Returns the answer to a status that HTTP does not have.
+fn broken() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+/// A piece of a body: bytes, a cut, or nothing ever again.
+enum Piece {
+    Bytes(String),
+    Cut,
+    Stall,
+}
+
+fn stream_response(
+    frames: &[Frame],
+    fault: Fault,
+    protocol: Protocol,
+    event_delay: Duration,
+) -> Response {
+    let mut pieces: Vec<Piece> = frames.iter().map(|frame| Piece::Bytes(frame.encode())).collect();
+    let mut end_after = |after_events: usize, last: Piece| {
+        pieces.truncate(after_events);
+        pieces.push(last);
+    };
+    match fault {
+        Fault::Cut { after_events } => end_after(after_events, Piece::Cut),
+        Fault::Stall { after_events } => end_after(after_events, Piece::Stall),
+        Fault::ErrorEvent { after_events } => {
+            let error = ModelError::new(ModelErrorKind::Overloaded, "Overloaded");
+            end_after(after_events, Piece::Bytes(protocol.error_frame(&error).encode()));
+        }
+        Fault::Garbage => {
+            end_after(1, Piece::Bytes("data: {\"type\": \"conte\n\n<html>".to_owned()));
+        }
+        Fault::None | Fault::Error(_) | Fault::RateLimited { .. } => {}
+    }
+    body_response("text/event-stream; charset=utf-8", pieces, event_delay)
+}
+
+fn whole_response(whole: &str, fault: Fault) -> Response {
+    let half = || Piece::Bytes(whole[..whole.floor_char_boundary(whole.len() / 2)].to_owned());
+    let pieces = match fault {
+        Fault::Cut { .. } | Fault::ErrorEvent { .. } => vec![half(), Piece::Cut],
+        Fault::Stall { .. } => vec![half(), Piece::Stall],
+        Fault::Garbage => vec![Piece::Bytes("<html><h1>502 Bad Gateway</h1>".to_owned())],
+        Fault::None | Fault::Error(_) | Fault::RateLimited { .. } => {
+            vec![Piece::Bytes(whole.to_owned())]
+        }
+    };
+    body_response("application/json", pieces, Duration::ZERO)
+}
+
+fn body_response(content_type: &str, pieces: Vec<Piece>, event_delay: Duration) -> Response {
+    let body = stream::iter(pieces).then(move |piece| async move {
+        if !event_delay.is_zero() {
+            tokio::time::sleep(event_delay).await;
+        }
+        match piece {
+            Piece::Bytes(text) => {
+                // Lets the event go out before the next one is made, as a real service would.
+                tokio::task::yield_now().await;
+                Ok(Bytes::from(text))
+            }
+            Piece::Cut => {
+                tokio::task::yield_now().await;
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut on purpose"))
+            }
+            Piece::Stall => {
+                std::future::pending::<Infallible>().await;
+                Ok(Bytes::new())
+            }
+        }
+    });
+    Response::builder()
+        .header("content-type", content_type)
+        .header("request-id", "req_scripted")
+        .header("x-request-id", "req_scripted")
+        .header("cache-control", "no-cache")
+        .body(Body::from_stream(body))
+        .unwrap_or_else(|_| broken())
+}

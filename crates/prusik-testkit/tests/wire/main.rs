@@ -1,0 +1,9 @@
+//! Wire truth: official clients read our server, and our clients read it and one that is not ours.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod aimock;
+mod ask;
+mod clients;
+mod sdk;
+mod server;
