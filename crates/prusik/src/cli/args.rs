@@ -1,0 +1,220 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
+
+use super::complete;
+use crate::scaffold::StartModel;
+
+/// A durable, contained runtime for AI agents.
+///
+/// An agent can be killed at any instant and goes on without doing anything twice.
+#[derive(Debug, Parser)]
+#[command(name = "prusik", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Use the project in this folder instead of the current one
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+
+    /// Print one JSON object per line instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 the run failed, 2 misuse, 3 parked, 4 store, server or network.
+RUN is an id, its beginning or its end, or `last`.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a working project in a new folder
+    New {
+        /// The folder to make
+        dir: PathBuf,
+        /// What answers at first; the others stand beside it, commented out
+        #[arg(long, value_enum, default_value_t)]
+        model: StartModel,
+    },
+    /// Make a project of an existing folder; nothing is overwritten
+    Init {
+        /// The folder to adopt
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// What answers at first; the others stand beside it, commented out
+        #[arg(long, value_enum, default_value_t)]
+        model: StartModel,
+    },
+    /// Run an agent on a task
+    Run(RunArgs),
+    /// Go on with a run that is parked or was killed
+    Resume(ResumeArgs),
+    /// List runs, or delete old ones
+    Runs(RunsArgs),
+    /// Show what happened in a run, and what to do next
+    Show {
+        #[arg(add = ArgValueCandidates::new(complete::runs))]
+        run: String,
+    },
+    /// Print a run's journal
+    Events(EventsArgs),
+    /// End a run for good
+    Cancel {
+        #[arg(add = ArgValueCandidates::new(complete::runs))]
+        run: String,
+        /// Why, for the journal
+        #[arg(long, default_value = "cancelled at the command line")]
+        reason: String,
+    },
+    /// Say whether a call in doubt took effect
+    Settle(SettleArgs),
+    /// Begin a new run from a point of another
+    Fork {
+        #[arg(add = ArgValueCandidates::new(complete::runs))]
+        run: String,
+        /// The last record that the new run shares
+        #[arg(long, value_name = "SEQ")]
+        at: u64,
+    },
+    /// Show the whole promise in a minute: no key, no network
+    Demo(DemoArgs),
+    /// Print the JSON Schema of a project's files, for editors
+    Schema {
+        #[arg(value_enum, default_value_t = SchemaKind::Project)]
+        of: SchemaKind,
+    },
+    /// Print the line that turns on completion in a shell
+    Completions {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// The demo's bank: an MCP server on standard input and output
+    #[command(hide = true)]
+    DemoBank {
+        /// The file that payments are booked in
+        #[arg(long)]
+        ledger: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// [AGENT] TASK: the agent may be left out if there is only one; the task `-` is read from
+    /// standard input
+    #[arg(required = true, num_args = 1..=2, value_name = "[AGENT] TASK")]
+    pub words: Vec<String>,
+    /// Set a ceiling for this run: turns, tokens, usd, wall (30m) or `tool_calls`
+    #[arg(long, value_name = "KIND=LIMIT")]
+    pub budget: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// Raise a ceiling: turns, tokens, usd, wall (30m) or `tool_calls`
+    #[arg(long, value_name = "KIND=LIMIT")]
+    pub raise: Vec<String>,
+    /// Say something to the model before it goes on
+    #[arg(long, value_name = "TEXT")]
+    pub message: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct RunsArgs {
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+    /// Only runs with this status
+    #[arg(long, value_enum)]
+    pub status: Option<RunStatus>,
+    /// At most this many, newest first
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Delete runs that ended long ago, with what only they hold
+    Prune {
+        /// How long ago, such as 30d, 12h or 0s
+        #[arg(long, value_name = "AGE")]
+        older_than: String,
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RunStatus {
+    Running,
+    Parked,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// Check every record against the chain of hashes
+    #[arg(long)]
+    pub verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SettleArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// The call, as `prusik show` names it, such as 3.1
+    pub call: String,
+    #[command(flatten)]
+    pub verdict: VerdictArgs,
+    /// What the call returned, as JSON, if you know
+    #[arg(long, value_name = "JSON", requires = "landed")]
+    pub result: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct VerdictArgs {
+    /// It took effect
+    #[arg(long)]
+    pub landed: bool,
+    /// It did not take effect; it is made now
+    #[arg(long)]
+    pub not_landed: bool,
+    /// Nobody can find out; the model is told so
+    #[arg(long)]
+    pub unknown: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where to put the demo's project: a folder that is missing or empty
+    #[arg(default_value = crate::demo::DEFAULT_DIR)]
+    pub dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    /// `prusik.yaml`
+    Project,
+    /// The front matter of `agents/*.md`
+    Agent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+    Powershell,
+}

@@ -1,0 +1,194 @@
+//! `runs`, `show` and `events`: look at what happened. `runs prune`: forget what is long over.
+
+use std::sync::Arc;
+
+use prusik_core::ids::{Seq, Timestamp};
+use prusik_core::record;
+use prusik_engine::now;
+use prusik_store::{Filter, RunRow, Store};
+use serde_json::json;
+
+use super::run::status_lines;
+use super::{Place, engine, find_run};
+use crate::cli::args::{EventsArgs, RunStatus, RunsArgs, RunsCommand};
+use crate::cli::exit::{Exit, Stopped};
+use crate::cli::jsonl::event_object;
+use crate::cli::live::put;
+use crate::cli::text::{Paint, count, duration, instant, one_line, printable, usd};
+use crate::cli::timeline::Timeline;
+use crate::cli::values;
+
+pub async fn runs(place: &Place, args: RunsArgs) -> Result<Exit, Stopped> {
+    let engine = engine(&place.project()?)?;
+    if let Some(RunsCommand::Prune { older_than, dry_run }) = args.command {
+        return prune(place, engine.store().as_ref(), &older_than, dry_run).await;
+    }
+    let status = args.status.map(|status| match status {
+        RunStatus::Running => "running",
+        RunStatus::Parked => "parked",
+        RunStatus::Completed => "completed",
+        RunStatus::Failed => "failed",
+        RunStatus::Cancelled => "cancelled",
+    });
+    let filter =
+        Filter { status: status.map(str::to_owned), limit: Some(args.limit), ..Filter::default() };
+    let rows = engine.store().list(&filter).await?;
+    if place.json {
+        for row in rows {
+            put(&format!("{}\n", json!(row)));
+        }
+    } else if rows.is_empty() {
+        put("no runs; `prusik run \"…\"` makes one\n");
+    } else {
+        let paint = Paint::for_stdout();
+        for row in rows {
+            put(&line(&row, paint));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn line(row: &RunRow, paint: Paint) -> String {
+    let status = format!("{:<9}", row.status);
+    let status = match row.status.as_str() {
+        "completed" => paint.green(&status),
+        "failed" | "cancelled" => paint.red(&status),
+        _ => paint.yellow(&status),
+    };
+    let cost = if row.nano_usd > 0 { usd(row.nano_usd) } else { String::new() };
+    let mut text = format!(
+        "{}  {status} {}  {:>4} turns {cost:>9}  {}: {}\n",
+        row.run,
+        instant(row.updated),
+        row.turns,
+        one_line(&row.agent, 20),
+        one_line(&row.task, 60),
+    );
+    if !row.note.is_empty() {
+        text.push_str(&paint.dim(&format!("    {}\n", one_line(&row.note, 140))));
+    }
+    text
+}
+
+async fn prune(
+    place: &Place,
+    store: &dyn Store,
+    older_than: &str,
+    dry_run: bool,
+) -> Result<Exit, Stopped> {
+    let age = values::age_ms(older_than)?;
+    let before = Timestamp(now().0.saturating_sub(age));
+    let pruned = store.prune(before, dry_run).await?;
+    if place.json {
+        let object = json!({
+            "dry_run": dry_run, "runs": pruned.runs, "blobs": pruned.blobs, "bytes": pruned.bytes,
+        });
+        put(&format!("{object}\n"));
+    } else {
+        let verb = if dry_run { "would delete" } else { "deleted" };
+        for run in &pruned.runs {
+            put(&format!("{verb} {run}\n"));
+        }
+        put(&format!(
+            "{verb} {} ended runs and {} blobs, {} bytes\n",
+            pruned.runs.len(),
+            pruned.blobs,
+            count(pruned.bytes)
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
+    let engine = engine(&place.project()?)?;
+    let id = find_run(&engine, run).await?;
+    let loaded = engine.read(&id).await?;
+    let state = loaded.state();
+    if place.json {
+        let object = json!({
+            "run": id, "agent": state.started.agent, "task": state.started.task,
+            "definition": state.started.definition, "status": state.status, "spent": state.spent,
+            "budget": state.budget, "in_doubt": state.doubts(), "records": state.seq,
+            "created_ms": state.created, "updated_ms": state.updated,
+        });
+        put(&format!("{object}\n"));
+        return Ok(Exit::Done);
+    }
+    let paint = Paint::for_stdout();
+    let agent = loaded.definition().agent();
+    put(&format!(
+        "{} {id}\n{}\n\n",
+        paint.bold("run"),
+        paint.dim(&format!(
+            "agent {} · model {} · {} · {} records",
+            agent.name,
+            agent.model.model,
+            instant(state.created),
+            state.seq
+        ))
+    ));
+    let records = engine.store().records(&id, Seq(1), Seq(u64::MAX)).await?;
+    let mut timeline = Timeline::new(Arc::clone(loaded.definition()), paint);
+    for record in &records {
+        let event = record.event().map_err(|error| Stopped::unavailable(error.to_string()))?;
+        for line in timeline.lines(&event, record.at, true) {
+            put(&format!("{line}\n"));
+        }
+    }
+    let spent = state.spent;
+    put(&format!(
+        "\n{} turns · {} calls · {} tokens · {} · {}\n",
+        spent.turns,
+        spent.tool_calls,
+        count(spent.tokens),
+        usd(spent.nano_usd),
+        duration(spent.wall_ms)
+    ));
+    put(&status_lines(place, id.as_str(), &state.status, &state.doubts(), paint));
+    Ok(Exit::Done)
+}
+
+pub async fn events(place: &Place, args: EventsArgs) -> Result<Exit, Stopped> {
+    let engine = engine(&place.project()?)?;
+    let id = find_run(&engine, &args.run).await?;
+    let records = engine.store().records(&id, Seq(1), Seq(u64::MAX)).await?;
+    if args.verify {
+        return match record::verify(&records) {
+            Ok(head) => {
+                let text = format!("{} records, head {}", records.len(), head.hash);
+                if place.json {
+                    let object =
+                        json!({"run": id, "records": records.len(), "head": head.hash, "ok": true});
+                    put(&format!("{object}\n"));
+                } else {
+                    put(&format!("{}: {text}\n", Paint::for_stdout().green("intact")));
+                }
+                Ok(Exit::Done)
+            }
+            Err(error) => {
+                Err(Stopped::failed(format!("the journal of run {id} is damaged: {error}")))
+            }
+        };
+    }
+    for record in &records {
+        let event = record.event().map_err(|error| Stopped::unavailable(error.to_string()))?;
+        if place.json {
+            put(&format!("{}\n", event_object(&id, record.seq, record.at, &event)));
+        } else {
+            let value = serde_json::to_value(&event).unwrap_or_default();
+            let (kind, body) = value
+                .as_object()
+                .and_then(|object| object.iter().next())
+                .map_or((String::new(), String::new()), |(kind, body)| {
+                    (kind.clone(), body.to_string())
+                });
+            put(&format!(
+                "{:>5}  {}  {kind:<15} {}\n",
+                record.seq,
+                instant(record.at),
+                printable(&one_line(&body, 160))
+            ));
+        }
+    }
+    Ok(Exit::Done)
+}

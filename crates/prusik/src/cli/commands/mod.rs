@@ -1,0 +1,97 @@
+//! The commands, and what most of them begin with: the project, its store, and one run of it.
+
+pub mod change;
+pub mod demo;
+pub mod look;
+pub mod make;
+pub mod run;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prusik_core::ids::RunId;
+use prusik_engine::Engine;
+use prusik_store::{Filter, RunRow, SqliteStore, Store};
+
+use super::exit::Stopped;
+use crate::fault;
+use crate::project::Project;
+
+/// Fewest characters of an id that name a run.
+const ID_CHARS_MIN: usize = 4;
+
+/// Where a command was given and how it is to answer.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub directory: Option<PathBuf>,
+    pub json: bool,
+}
+
+impl Place {
+    /// Loads the project of this folder or of one above it.
+    pub fn project(&self) -> Result<Project, Stopped> {
+        let here = std::env::current_dir()
+            .map_err(|error| Stopped::misuse(format!("the current folder is gone: {error}")))?;
+        let from = match &self.directory {
+            Some(directory) => here.join(directory),
+            None => here,
+        };
+        if !from.is_dir() {
+            return Err(Stopped::misuse(format!("there is no folder {}", from.display())));
+        }
+        Ok(Project::load(&Project::find(&from)?)?)
+    }
+
+    /// Returns `-C DIR` where the next command needs it, to be put into hints.
+    pub fn option(&self) -> String {
+        match &self.directory {
+            Some(directory) => format!(" -C {}", directory.display()),
+            None => String::new(),
+        }
+    }
+}
+
+/// Opens the store of a project.
+pub fn engine(project: &Project) -> Result<Engine, Stopped> {
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(project.store_path())?);
+    Ok(Engine::new(match std::env::var(fault::VARIABLE) {
+        Ok(point) => Arc::new(fault::CrashingStore::new(store, &point)?),
+        Err(_) => store,
+    }))
+}
+
+/// Finds the run that a person means: an id, its beginning or its end, or `last`.
+pub async fn find_run(engine: &Engine, text: &str) -> Result<RunId, Stopped> {
+    let rows = engine.store().list(&Filter::default()).await?;
+    if rows.is_empty() {
+        let message = "the project has no runs yet; `prusik run \"…\"` makes one";
+        return Err(Stopped::misuse(message));
+    }
+    if text == "last" {
+        return Ok(rows[0].run.clone());
+    }
+    // An empty variable in a script must not mean some run.
+    if text.len() < ID_CHARS_MIN {
+        let message =
+            format!("`{text}` is too short for a run's id; give {ID_CHARS_MIN} characters");
+        return Err(Stopped::misuse(message));
+    }
+    let means =
+        |row: &&RunRow| row.run.as_str().starts_with(text) || row.run.as_str().ends_with(text);
+    let found: Vec<&RunRow> = rows.iter().filter(means).collect();
+    match found.as_slice() {
+        [one] => Ok(one.run.clone()),
+        [] => Err(Stopped::misuse(format!("there is no run `{text}`; `prusik runs` lists them"))),
+        several => {
+            let ids: Vec<&str> = several.iter().take(5).map(|row| row.run.as_str()).collect();
+            let message = format!("`{text}` means {} runs: {}", several.len(), ids.join(", "));
+            Err(Stopped::misuse(format!("{message}; give more of the id")))
+        }
+    }
+}
+
+/// Returns who gives a command, for the journal.
+pub fn person() -> String {
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "someone".to_owned())
+}

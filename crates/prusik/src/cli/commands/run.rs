@@ -1,0 +1,333 @@
+//! `run` and `resume`: drive a run until it is parked or has ended.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use prusik_core::event::{Ending, ParkReason};
+use prusik_core::input::Input;
+use prusik_core::run::{Status, waits_for_network};
+use prusik_engine::{Command, Held, Observer, World};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{Place, engine, find_run, person};
+use crate::assemble::{self, Tools};
+use crate::cli::args::{ResumeArgs, RunArgs};
+use crate::cli::exit::{Exit, Stopped};
+use crate::cli::jsonl::JsonLines;
+use crate::cli::live::{Live, complain, put};
+use crate::cli::text::{Paint, count, duration, printable, usd};
+use crate::cli::timeline::park_reason;
+use crate::cli::values;
+
+/// Longest task that is read, in bytes.
+const TASK_BYTES_MAX: u64 = 1024 * 1024;
+
+pub async fn run(place: &Place, args: RunArgs) -> Result<Exit, Stopped> {
+    let project = place.project()?;
+    let (agent, task) = words(&project, args.words)?;
+    let ceilings = values::budget(&args.budget)?;
+    let entry = project.agent(agent.as_deref())?;
+    let budget = project.budget(entry).raised(&ceilings);
+    let (definition, world, tools) =
+        assemble::fresh(&project, agent.as_deref(), !place.json).await?;
+    let started =
+        async { Ok::<_, Stopped>(engine(&project)?.start(definition, task, budget).await?) };
+    let held = match started.await {
+        Ok(held) => held,
+        Err(stopped) => {
+            tools.shutdown().await;
+            return Err(stopped);
+        }
+    };
+    drive(place, held, &world, tools, Vec::new()).await
+}
+
+/// Tells the agent from the task, and reads a task from standard input.
+fn words(
+    project: &crate::project::Project,
+    words: Vec<String>,
+) -> Result<(Option<String>, String), Stopped> {
+    let mut words = words.into_iter();
+    let (agent, task) = match (words.next(), words.next()) {
+        (Some(agent), Some(task)) => (Some(agent), task),
+        (Some(only), None) => {
+            if project.agents().iter().any(|agent| agent.name == only) {
+                let message = format!(
+                    "`{only}` is an agent, and the task is missing: prusik run {only} \"…\""
+                );
+                return Err(Stopped::misuse(message));
+            }
+            (None, only)
+        }
+        (None, _) => return Err(Stopped::misuse("the task is missing: prusik run \"…\"")),
+    };
+    let task = if task == "-" {
+        let mut text = String::new();
+        let read = std::io::stdin().take(TASK_BYTES_MAX + 1).read_to_string(&mut text);
+        read.map_err(|error| {
+            Stopped::misuse(format!("the task on standard input cannot be read: {error}"))
+        })?;
+        text
+    } else {
+        task
+    };
+    if task.trim().is_empty() {
+        return Err(Stopped::misuse("the task is empty"));
+    }
+    if task.len() as u64 > TASK_BYTES_MAX {
+        let message = format!(
+            "the task is larger than {TASK_BYTES_MAX} bytes; put it into a file of the workspace"
+        );
+        return Err(Stopped::misuse(message));
+    }
+    Ok((agent, task))
+}
+
+pub async fn resume(place: &Place, args: ResumeArgs) -> Result<Exit, Stopped> {
+    let project = place.project()?;
+    let raise = values::budget(&args.raise)?;
+    let engine = engine(&project)?;
+    let id = find_run(&engine, &args.run).await?;
+    let held = engine.open(&id).await?;
+    // Nothing is written before all that is needed is there: an intent that is durable and was not
+    // performed would come into doubt.
+    let prepared = words_of_resume(&held, &args, raise).and_then(|inputs| {
+        let agent = held.run().definition().agent();
+        assemble::again(&project, agent).map(|assembled| (inputs, assembled))
+    });
+    match prepared {
+        Ok((inputs, (world, tools))) => drive(place, held, &world, tools, inputs).await,
+        Err(stopped) => {
+            held.release().await?;
+            Err(stopped)
+        }
+    }
+}
+
+/// Returns what a person says before the run goes on. A run that was killed needs no word.
+fn words_of_resume(
+    held: &Held,
+    args: &ResumeArgs,
+    raise: prusik_core::budget::Budget,
+) -> Result<Vec<Input>, Stopped> {
+    let state = held.run().state();
+    let mut inputs = Vec::new();
+    if !args.raise.is_empty() {
+        inputs.push(Input::BudgetRaised { budget: raise, by: person() });
+    }
+    match &state.status {
+        Status::Ended(_) => {
+            let id = held.id();
+            return Err(Stopped::misuse(format!(
+                "run {id} has ended; `prusik fork` starts a new one from any point of it"
+            )));
+        }
+        Status::Running if args.message.is_some() => {
+            return Err(Stopped::misuse(
+                "--message is for a parked run, and this one was killed at work; resume it without",
+            ));
+        }
+        Status::Running => {}
+        Status::Parked(reason) => {
+            if let ParkReason::Budget { kind, .. } = reason {
+                let spent = state.spent.of(*kind);
+                if let Some(limit) = state.budget.raised(&raise).limit(*kind)
+                    && spent >= limit
+                {
+                    let message = format!(
+                        "the run is at its {kind} ceiling ({spent} of {limit} spent); raise it \
+                         further, with --raise {kind}=…"
+                    );
+                    return Err(Stopped::misuse(message));
+                }
+            }
+            inputs.push(Input::Resumed { by: person(), message: args.message.clone() });
+        }
+    }
+    Ok(inputs)
+}
+
+async fn drive(
+    place: &Place,
+    mut held: Held,
+    world: &World,
+    tools: Tools,
+    inputs: Vec<Input>,
+) -> Result<Exit, Stopped> {
+    let paint = Paint::for_stdout();
+    let definition = Arc::clone(held.run().definition());
+    let live = Arc::new(Live::new(held.run(), paint));
+    let observer: Arc<dyn Observer> = if place.json {
+        Arc::new(JsonLines::new(held.id().clone()))
+    } else {
+        let agent = definition.agent();
+        let head =
+            format!("run {} · agent {} · model {}\n", held.id(), agent.name, agent.model.model);
+        put(&paint.dim(&head));
+        Arc::clone(&live) as Arc<dyn Observer>
+    };
+    let (commands, mut controls) = mpsc::unbounded_channel();
+    let listener = tokio::spawn(listen(commands, place.json));
+    let by = format!("process {}", std::process::id());
+    let driven = held.drive(world, &by, inputs, &mut controls, observer).await;
+    listener.abort();
+    live.finish();
+    tools.shutdown().await;
+    driven?;
+    let exit = report(place, &held, paint);
+    held.release().await?;
+    Ok(exit)
+}
+
+/// The first Ctrl-C parks the run when what is under way is done; the second stops at once.
+async fn listen(commands: mpsc::UnboundedSender<Command>, quiet: bool) {
+    if wait_for_stop().await {
+        if !quiet {
+            complain("\nstopping when what is under way is done; Ctrl-C again stops at once");
+        }
+        let _ = commands.send(Command::Interrupt);
+    }
+    if wait_for_stop().await {
+        // What was under way is looked at when the run is resumed.
+        if !quiet {
+            complain("stopped at once; `prusik resume last` looks at what was under way");
+        }
+        std::process::exit(i32::from(Exit::Parked.code()));
+    }
+}
+
+#[cfg(unix)]
+async fn wait_for_stop() -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return false };
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.is_ok(),
+        _ = terminate.recv() => true,
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_stop() -> bool {
+    tokio::signal::ctrl_c().await.is_ok()
+}
+
+/// Prints how the run stands and what to do next.
+fn report(place: &Place, held: &Held, paint: Paint) -> Exit {
+    let state = held.run().state();
+    let exit = exit_of(&state.status);
+    if place.json {
+        let object = json!({
+            "run": held.id(), "status": state.status, "spent": state.spent, "exit_code": exit.code(),
+        });
+        put(&format!("{object}\n"));
+        return exit;
+    }
+    let spent = state.spent;
+    let cost =
+        if spent.nano_usd > 0 { format!(", {}", usd(spent.nano_usd)) } else { String::new() };
+    let summary = format!(
+        "{} turns, {} calls, {} tokens{cost}, {}",
+        spent.turns,
+        spent.tool_calls,
+        count(spent.tokens),
+        duration(spent.wall_ms)
+    );
+    put(&status_lines(place, held.id().as_str(), &state.status, &state.doubts(), paint));
+    put(&format!("{}\n", paint.dim(&summary)));
+    exit
+}
+
+/// Returns the exit code that a status leads to.
+pub fn exit_of(status: &Status) -> Exit {
+    match status {
+        Status::Ended(Ending::Completed { .. }) => Exit::Done,
+        Status::Ended(Ending::Failed { .. } | Ending::Cancelled { .. }) => Exit::Failed,
+        Status::Parked(reason) if waits_for_network(reason) => Exit::Unavailable,
+        Status::Parked(_) | Status::Running => Exit::Parked,
+    }
+}
+
+/// Returns how a run stands and the commands that bring it on.
+pub fn status_lines(
+    place: &Place,
+    run: &str,
+    status: &Status,
+    doubts: &[prusik_core::ids::CallId],
+    paint: Paint,
+) -> String {
+    let option = place.option();
+    match status {
+        Status::Running => {
+            let next = format!("prusik{option} resume {run}");
+            format!("{}: if nobody drives it any more, {next}\n", paint.yellow("not ended"))
+        }
+        Status::Ended(Ending::Completed { output, .. }) => {
+            let mut text = format!("{}\n", paint.green("✓ completed"));
+            if let Some(output) = output {
+                text.push_str(&format!("output: {output}\n"));
+            }
+            text
+        }
+        Status::Ended(Ending::Failed { message, .. }) => {
+            let look = format!("prusik{option} show {run}");
+            format!(
+                "{}\n{look} shows how it came to that\n",
+                paint.red(&format!("✗ failed: {}", printable(message)))
+            )
+        }
+        Status::Ended(Ending::Cancelled { by, reason }) => {
+            format!(
+                "{}\n",
+                paint.yellow(&format!("✗ cancelled by {}: {}", printable(by), printable(reason)))
+            )
+        }
+        Status::Parked(reason) => {
+            let mut text =
+                format!("{}\n", paint.yellow(&format!("⏸ parked: {}", park_reason(reason))));
+            for next in next_steps(reason, doubts, &option, run) {
+                text.push_str(&format!("  {next}\n"));
+            }
+            text
+        }
+    }
+}
+
+fn next_steps(
+    reason: &ParkReason,
+    doubts: &[prusik_core::ids::CallId],
+    option: &str,
+    run: &str,
+) -> Vec<String> {
+    let resume = format!("prusik{option} resume {run}");
+    match reason {
+        ParkReason::Budget { kind, limit, .. } => {
+            let more = match kind {
+                prusik_core::budget::BudgetKind::NanoUsd => {
+                    let dollars = limit.saturating_mul(2).div_ceil(10_000_000);
+                    format!("{}.{:02}", dollars / 100, dollars % 100)
+                }
+                prusik_core::budget::BudgetKind::WallMs => {
+                    format!("{}s", limit.saturating_mul(2).div_ceil(1_000))
+                }
+                prusik_core::budget::BudgetKind::Turns
+                | prusik_core::budget::BudgetKind::Tokens
+                | prusik_core::budget::BudgetKind::ToolCalls => limit.saturating_mul(2).to_string(),
+            };
+            vec![format!("{resume} --raise {kind}={more}")]
+        }
+        ParkReason::InDoubt { .. } if !doubts.is_empty() => doubts
+            .iter()
+            .map(|call| {
+                format!(
+                    "find out whether call {call} took effect, then: prusik{option} settle {run} \
+                     {call} --landed | --not-landed | --unknown"
+                )
+            })
+            .chain([format!("then: {resume}")])
+            .collect(),
+        ParkReason::Loop { .. } => vec![format!("{resume} --message \"what to do instead\"")],
+        ParkReason::Model { .. } => vec![format!("when that is mended: {resume}")],
+        ParkReason::InDoubt { .. } | ParkReason::Interrupted => vec![resume],
+    }
+}

@@ -1,0 +1,79 @@
+//! The command line: arguments in, the engine's work out, an exit code for the caller.
+
+mod args;
+mod commands;
+mod complete;
+mod exit;
+mod jsonl;
+pub(crate) mod live;
+pub(crate) mod text;
+mod timeline;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+pub use args::Cli;
+pub use exit::{Exit, Stopped};
+pub(crate) use live::complain;
+
+use crate::cli::args::Command;
+
+/// Runs the command that `arguments` name and returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes.
+            let exit = if error.use_stderr() { Exit::Misuse } else { Exit::Done };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            live::complain(&format!("error: no threads could be started: {error}"));
+            return Exit::Unavailable.into();
+        }
+    };
+    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(|stopped| {
+        live::complain(&format!("error: {}", text::printable(&stopped.message)));
+        stopped.exit
+    });
+    // A tool that does not stop must not keep us.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    exit.into()
+}
+
+async fn dispatch(cli: Cli) -> Result<Exit, Stopped> {
+    let place = commands::Place { directory: cli.directory, json: cli.json };
+    match cli.command {
+        Command::New { dir, model } => commands::make::new(&dir, model),
+        Command::Init { dir, model } => commands::make::init(&dir, model),
+        Command::Run(args) => commands::run::run(&place, args).await,
+        Command::Resume(args) => commands::run::resume(&place, args).await,
+        Command::Runs(args) => commands::look::runs(&place, args).await,
+        Command::Show { run } => commands::look::show(&place, &run).await,
+        Command::Events(args) => commands::look::events(&place, args).await,
+        Command::Cancel { run, reason } => commands::change::cancel(&place, &run, reason).await,
+        Command::Settle(args) => commands::change::settle(&place, args).await,
+        Command::Fork { run, at } => commands::change::fork(&place, &run, at).await,
+        Command::Demo(args) => commands::demo::demo(args).await,
+        Command::Schema { of } => Ok(commands::make::schema(of)),
+        Command::Completions { shell } => Ok(commands::make::completions(shell)),
+        Command::DemoBank { ledger } => commands::demo::bank(&ledger).await,
+    }
+}
+
+/// Logs go to standard error, and only when `PRUSIK_LOG` asks for them.
+fn start_log() {
+    let Ok(filter) = std::env::var("PRUSIK_LOG") else { return };
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

@@ -1,0 +1,231 @@
+//! What can be wrong between the parts of a project: references, missing files, limits.
+
+use super::config::{CassetteMode, ContractConfig, Effect, ModelConfig, Provider};
+use super::error::{ProjectError, nearest, suggestion};
+use super::servers::is_http;
+use super::{AgentEntry, BUILT_IN_TOOLS, Project};
+
+/// Checks everything; mistakes go to `errors`.
+pub(crate) fn project(project: &Project, errors: &mut Vec<ProjectError>) {
+    for (alias, config) in &project.config.models {
+        model(project, alias, config, errors);
+    }
+    for (name, config) in &project.config.tools {
+        contract(project, name, config, errors);
+    }
+    for agent in &project.agents {
+        agent_model(project, agent, errors);
+    }
+}
+
+fn model(project: &Project, alias: &str, config: &ModelConfig, errors: &mut Vec<ProjectError>) {
+    let provider = config.provider;
+    let mut fail = |key: &str, message: String, help: &str| {
+        let error = project.source.error(&["models", alias, key], message);
+        errors.push(if help.is_empty() { error } else { error.with_help(help) });
+    };
+    let live = matches!(provider, Provider::Anthropic | Provider::Openai);
+    let scripted = provider == Provider::Scripted;
+    let recorded = provider == Provider::Recorded;
+    let belongs = [
+        ("base_url", config.base_url.is_some(), live),
+        ("api_key", config.api_key.is_some(), live),
+        ("script", config.script.is_some(), scripted),
+        ("cassette", config.cassette.is_some(), recorded),
+        ("mode", config.mode.is_some(), recorded),
+        ("of", config.of.is_some(), recorded),
+    ];
+    for (key, set, allowed) in belongs {
+        if set && !allowed {
+            let message = format!("`{key}` means nothing to provider `{}`", provider.as_str());
+            fail(key, message, "remove it, or choose another `provider`");
+        }
+    }
+    let needs = |key: &str| format!("a model of provider `{}` needs `{key}`", provider.as_str());
+    if live && config.model.is_none() {
+        fail("model", needs("model"), "add the provider's name of the model as `model:`");
+    }
+    if scripted && config.script.is_none() {
+        fail("script", needs("script"), "add `script: scripts/NAME.yaml`");
+    }
+    if recorded && config.cassette.is_none() {
+        fail("cassette", needs("cassette"), "add `cassette: cassettes/NAME.jsonl`");
+    }
+    if let Some(url) = config.base_url.as_deref().filter(|url| !is_http(url)) {
+        let message = format!("`{url}` is not an address");
+        fail("base_url", message, "write it with http:// or https://");
+    }
+    if config.max_tokens == 0 {
+        fail("max_tokens", "an answer needs tokens".to_owned(), "leave it out for 4096");
+    }
+    if config.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+        fail("temperature", "a temperature is between 0 and 2".to_owned(), "");
+    }
+    if config.thinking_tokens.is_some_and(|tokens| tokens == 0 || tokens >= config.max_tokens) {
+        let message = format!(
+            "the model may think for 1 to {} tokens: they count towards `max_tokens`",
+            config.max_tokens.saturating_sub(1)
+        );
+        fail("thinking_tokens", message, "raise `max_tokens`, or leave this out");
+    }
+    let relative = "paths are relative to the project's folder";
+    if let Some(script) = config.script.as_deref().filter(|_| scripted)
+        && !project.root.join(script).is_file()
+    {
+        fail("script", format!("there is no file {}", script.display()), relative);
+    }
+    let mode = config.mode.unwrap_or_default();
+    if let Some(cassette) = config.cassette.as_deref().filter(|_| recorded)
+        && mode == CassetteMode::Replay
+        && !project.root.join(cassette).is_file()
+    {
+        let message = format!("there is no recording {}", cassette.display());
+        fail("cassette", message, "make one: `mode: record`, and `of:` the model to record");
+    }
+    if recorded {
+        recorded_of(project, mode, config.of.as_deref(), &mut fail);
+    }
+}
+
+fn recorded_of(
+    project: &Project,
+    mode: CassetteMode,
+    of: Option<&str>,
+    fail: &mut dyn FnMut(&str, String, &str),
+) {
+    match of {
+        None if mode == CassetteMode::Record => {
+            let message = "`mode: record` needs the model to record".to_owned();
+            fail("of", message, "add `of:` and its alias");
+        }
+        None => {}
+        Some(of) => match project.config.models.get(of) {
+            None => {
+                let aliases = project.config.models.keys().map(String::as_str);
+                let help = suggestion(of, "models", aliases);
+                fail("of", format!("there is no model `{of}`"), &help);
+            }
+            Some(target) if target.provider == Provider::Recorded => {
+                let message = "a recording is made of a model that is not one itself".to_owned();
+                fail("of", message, "");
+            }
+            Some(_) => {}
+        },
+    }
+}
+
+fn contract(
+    project: &Project,
+    name: &str,
+    config: &ContractConfig,
+    errors: &mut Vec<ProjectError>,
+) {
+    let mut fail = |path: &[&str], message: String, help: &str| {
+        let path: Vec<&str> = ["tools", name].iter().chain(path).copied().collect();
+        let error = project.source.error(&path, message);
+        errors.push(if help.is_empty() { error } else { error.with_help(help) });
+    };
+    if let Err((message, help)) = tool_exists(project, name) {
+        fail(&[], message, &help);
+    }
+    let effect = config.effect.unwrap_or(Effect::Write);
+    if config.key.is_some() && effect != Effect::Idempotent {
+        let message = "a `key` makes a call repeatable: it is for `effect: idempotent`".to_owned();
+        fail(&["key"], message, "set `effect: idempotent`, or remove the key");
+    }
+    if config.undo.is_some() && effect == Effect::Read {
+        fail(&["undo"], "a read leaves nothing to undo".to_owned(), "remove `undo`");
+    }
+    for (key, zero) in [
+        ("timeout_ms", config.timeout_ms == Some(0)),
+        ("result_bytes_max", config.result_bytes_max == Some(0)),
+    ] {
+        if zero {
+            fail(&[key], format!("`{key}` is 1 or more"), "leave it out for the default");
+        }
+    }
+    let attempts = config.retry.as_ref().and_then(|retry| retry.attempts_max);
+    if attempts.is_some_and(|attempts| !(1..=100).contains(&attempts)) {
+        let message = "`attempts_max` is between 1 and 100".to_owned();
+        fail(&["retry", "attempts_max"], message, "1 means that nothing is tried again");
+    }
+    let others = [
+        ("probe", config.probe.as_ref().map(|probe| probe.tool.as_str())),
+        ("undo", config.undo.as_ref().map(|undo| undo.tool.as_str())),
+    ];
+    for (key, tool) in others {
+        let Some(tool) = tool else { continue };
+        if let Err((message, help)) = tool_exists(project, tool) {
+            fail(&[key, "tool"], message, &help);
+        }
+    }
+    if let Some(probe) = &config.probe {
+        let declared = project.config.tools.get(&probe.tool).and_then(|other| other.effect);
+        let built_in = BUILT_IN_TOOLS.contains(&probe.tool.as_str());
+        if declared != Some(Effect::Read) && !(built_in && declared.is_none()) {
+            let message = format!("the probe `{}` is not declared a read", probe.tool);
+            let help = format!("add `{}: {{ effect: read }}` under `tools`", probe.tool);
+            fail(&["probe", "tool"], message, &help);
+        }
+    }
+}
+
+/// Checks what can be known of a tool before its server is asked: that there is such a server.
+fn tool_exists(project: &Project, name: &str) -> Result<(), (String, String)> {
+    let of_a_server = project.servers.keys().any(|server| {
+        name.strip_prefix(server.as_str()).is_some_and(|rest| rest.starts_with("__"))
+    });
+    if of_a_server || BUILT_IN_TOOLS.contains(&name) {
+        return Ok(());
+    }
+    if let Some((server, tool)) = name.split_once("__") {
+        let servers = project.servers.keys().map(String::as_str);
+        let help = suggestion(server, "servers", servers);
+        return Err((
+            format!("there is no server `{server}` for the tool `{server}__{tool}`"),
+            help,
+        ));
+    }
+    let help = match nearest(name, BUILT_IN_TOOLS) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!(
+            "a server's tool is written `server__tool`; the built-in ones are {}",
+            BUILT_IN_TOOLS.join(", ")
+        ),
+    };
+    Err((format!("there is no built-in tool `{name}`"), help))
+}
+
+fn agent_model(project: &Project, agent: &AgentEntry, errors: &mut Vec<ProjectError>) {
+    let alias = project.model_alias(agent);
+    let Some(spec) = project.model_spec(alias) else {
+        let aliases = project.config.models.keys().map(String::as_str);
+        let message = match &agent.config.model {
+            Some(alias) => format!("there is no model `{alias}`"),
+            None => "there is no model `default`, and the agent names no other".to_owned(),
+        };
+        let help = if project.config.models.is_empty() {
+            "add one to prusik.yaml: `models: { default: { provider: …, model: … } }`".to_owned()
+        } else {
+            suggestion(alias, "models", aliases)
+        };
+        errors.push(agent.source.error(&["model"], message).with_help(help));
+        return;
+    };
+    if project.budget(agent).nano_usd.is_some() && spec.price.is_none() {
+        let message = format!(
+            "the budget is in USD, and the price of `{}` (model `{alias}`) is not known",
+            spec.model
+        );
+        let help = format!(
+            "add `price: {{ input: …, output: … }}` (USD for a million tokens) to `{alias}` in \
+             prusik.yaml, 0 for what costs nothing"
+        );
+        let error = if agent.config.budget.usd.is_some() {
+            agent.source.error(&["budget", "usd"], message)
+        } else {
+            project.source.error(&["budget", "usd"], message)
+        };
+        errors.push(error.with_help(help));
+    }
+}

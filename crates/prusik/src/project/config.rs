@@ -1,0 +1,396 @@
+//! The keys of `prusik.yaml` and of an agent's front matter, as they are written.
+//!
+//! The comments of this file are the descriptions of the JSON Schema that editors show.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::values::{ExprText, Patterns, SchemaText, SecretRef, Template, TemplateText, Usd, Wall};
+
+/// A Prusik project: models, MCP servers, tool contracts and budgets.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "prusik.yaml")]
+pub struct ProjectFile {
+    /// The models, by alias. An agent names one by `model:`; `default` is used otherwise.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelConfig>,
+    /// The MCP servers, by name. A server's tools are called `server__tool`. Servers of `.mcp.json`
+    /// are read too where that file exists.
+    #[serde(default)]
+    pub servers: BTreeMap<String, ServerConfig>,
+    /// The contracts, by the tool's name as the model sees it: a built-in tool's name, or
+    /// `server__tool`. A tool without a contract is taken for a write that cannot be repeated.
+    #[serde(default)]
+    pub tools: BTreeMap<String, ContractConfig>,
+    /// The ceilings of a run, for every agent that does not set its own. A run at a ceiling parks.
+    #[serde(default)]
+    pub budget: BudgetConfig,
+    /// The folder that the built-in file tools are confined to.
+    #[serde(default = "default_workspace")]
+    pub workspace: PathBuf,
+    /// The built-in shell. It is not confined yet, so it exists only where this says `unconfined`.
+    #[serde(default)]
+    pub shell: Option<Shell>,
+    /// The SQLite file with the journals of the runs.
+    #[serde(default = "default_store")]
+    pub store: PathBuf,
+}
+
+fn default_workspace() -> PathBuf {
+    "workspace".into()
+}
+
+fn default_store() -> PathBuf {
+    ".prusik/prusik.db".into()
+}
+
+/// How the built-in shell runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Shell {
+    /// With every right of the user who runs Prusik.
+    Unconfined,
+}
+
+/// What answers the prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// The Anthropic Messages API.
+    Anthropic,
+    /// OpenAI's chat completions, and servers that speak it: Ollama, vLLM, llama.cpp.
+    Openai,
+    /// A script of turns: no model, no key, no network.
+    Scripted,
+    /// Answers recorded from another model of this project.
+    Recorded,
+}
+
+impl Provider {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+            Self::Openai => "openai",
+            Self::Scripted => "scripted",
+            Self::Recorded => "recorded",
+        }
+    }
+}
+
+/// Whether a recorded model answers from its cassette or fills it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CassetteMode {
+    /// Answer from the cassette, and fail where it holds no such request.
+    #[default]
+    Replay,
+    /// Ask the model that `of` names, and write its answers into the cassette.
+    Record,
+}
+
+/// A model and how it is reached.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// What answers the prompts.
+    pub provider: Provider,
+    /// The provider's name of the model, such as `claude-sonnet-4-5`.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Where the API is, if not at the provider's own address: `http://localhost:11434/v1`.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Where the key is: `env:NAME` or `file:PATH`, never the key itself. Without this it is
+    /// `env:ANTHROPIC_API_KEY` or `env:OPENAI_API_KEY`; an OpenAI-compatible server on this
+    /// machine needs none.
+    #[serde(default)]
+    pub api_key: Option<SecretRef>,
+    /// Most tokens that one answer may have.
+    #[serde(default = "default_max_tokens")]
+    #[schemars(range(min = 1))]
+    pub max_tokens: u32,
+    /// How much the answers vary, from 0 to 2.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 2))]
+    pub temperature: Option<f64>,
+    /// Tokens that the model may think for before it answers, fewer than `max_tokens`.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub thinking_tokens: Option<u32>,
+    /// What the model costs, where the built-in list does not know or you pay another price.
+    #[serde(default)]
+    pub price: Option<PriceConfig>,
+    /// The script of a `scripted` model.
+    #[serde(default)]
+    pub script: Option<PathBuf>,
+    /// The file with the answers of a `recorded` model.
+    #[serde(default)]
+    pub cassette: Option<PathBuf>,
+    /// Whether a `recorded` model answers from its cassette or fills it.
+    #[serde(default)]
+    pub mode: Option<CassetteMode>,
+    /// The alias of the model that a `recorded` one is recorded from.
+    #[serde(default)]
+    pub of: Option<String>,
+}
+
+fn default_max_tokens() -> u32 {
+    4096
+}
+
+/// What a model costs, in USD for a million tokens.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PriceConfig {
+    /// Input that no cache holds.
+    pub input: Usd,
+    /// Output.
+    pub output: Usd,
+    /// Input that a cache holds; as `input` when it is left out.
+    #[serde(default)]
+    pub cache_read: Option<Usd>,
+    /// Input that is written into a cache; as `input` when it is left out.
+    #[serde(default)]
+    pub cache_write: Option<Usd>,
+}
+
+/// An MCP server: a program that is started (`command`), or an address (`url`).
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The program to start. It speaks MCP on its standard input and output.
+    #[serde(default)]
+    pub command: Option<Template>,
+    /// The program's arguments.
+    #[serde(default)]
+    pub args: Vec<Template>,
+    /// The program's environment, which holds nothing else of yours but what a program needs to
+    /// start. A value may be `env:NAME` or `file:PATH`, or hold `${NAME}`.
+    #[serde(default)]
+    pub env: BTreeMap<String, Template>,
+    /// The folder that the program starts in; the project's when it is left out.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// The address of a server that speaks streamable HTTP.
+    #[serde(default)]
+    pub url: Option<Template>,
+    /// Headers sent with every request. A value may be `env:NAME` or `file:PATH`, or hold
+    /// `${NAME}`: `Bearer ${TOKEN}`.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Template>,
+    /// How long the server may take to start, in milliseconds.
+    #[serde(default = "default_start_timeout_ms")]
+    #[schemars(range(min = 1))]
+    pub start_timeout_ms: u64,
+}
+
+pub(crate) fn default_start_timeout_ms() -> u64 {
+    30_000
+}
+
+/// What a tool does to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Changes nothing; may be repeated.
+    Read,
+    /// May be repeated with the same key: the second call lands on the first.
+    Idempotent,
+    /// May not be repeated.
+    Write,
+}
+
+/// What a tool does, how it fails, how it is repeated and limited.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContractConfig {
+    /// What a call does to the world. What nobody declared is a `write`.
+    #[serde(default)]
+    pub effect: Option<Effect>,
+    /// How the key of an `idempotent` call reaches the tool.
+    #[serde(default)]
+    pub key: Option<KeyConfig>,
+    /// The read that tells whether a call landed whose outcome was lost.
+    #[serde(default)]
+    pub probe: Option<ProbeConfig>,
+    /// The call that reverses this one. A `write` without it is irreversible.
+    #[serde(default)]
+    pub undo: Option<UndoConfig>,
+    /// The kinds of failure that the tool may report. A failure that is declared did not land.
+    #[serde(default)]
+    pub failures: BTreeMap<String, FailureConfig>,
+    /// How long one try may take, in milliseconds.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub timeout_ms: Option<u64>,
+    /// How often and how soon a failed try is repeated, where that is safe.
+    #[serde(default)]
+    pub retry: Option<RetryConfig>,
+    /// A result above this is kept aside; the model sees its head, its tail and a handle.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub result_bytes_max: Option<u64>,
+    /// Whether calls may run beside other calls of the same turn. Reads always may.
+    #[serde(default)]
+    pub parallel: Option<bool>,
+}
+
+/// How the key of an `idempotent` call reaches the tool.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyConfig {
+    /// In this argument, which the model neither sees nor fills.
+    Argument(String),
+    /// In this field of the MCP request's `_meta`.
+    Meta(String),
+    /// Nowhere: the same arguments are the same call.
+    Call,
+}
+
+/// The read that tells whether a call landed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// The tool to ask; its own contract says `effect: read`.
+    pub tool: String,
+    /// Its arguments. Text that starts with `=` is CEL over `args` (the call's arguments) and
+    /// `key`; `==` at the start stands for one `=`.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, TemplateText>,
+    /// CEL over `result` (what the probe returned), `args` and `key`: true if the call landed.
+    pub landed: ExprText,
+    /// CEL over the same: what the call would have returned. The probe's own result when it is
+    /// left out.
+    #[serde(default)]
+    pub result: Option<ExprText>,
+    /// How long to wait before asking, in milliseconds: as long as a call that was on the wire
+    /// when its answer was lost may still take to land.
+    /// The call's own `timeout_ms` when it is left out. Zero is right only where a call cannot
+    /// land any more once its answer is lost.
+    #[serde(default)]
+    pub wait_ms: Option<u64>,
+}
+
+/// The call that reverses another.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndoConfig {
+    /// The tool to call.
+    pub tool: String,
+    /// Its arguments. Text that starts with `=` is CEL over `args` and `result` of the call.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, TemplateText>,
+}
+
+/// A kind of failure that a tool may report.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailureConfig {
+    /// Whether the same call may succeed later.
+    #[serde(default)]
+    pub retry: bool,
+    /// What the model is told to do about it.
+    #[serde(default)]
+    pub tell: Option<String>,
+    /// A text that the tool's error message holds when it means this kind; the kind's own name
+    /// when it is left out.
+    #[serde(default)]
+    pub matches: Option<String>,
+}
+
+/// How often and how soon a failed try is repeated: exponentially, with jitter.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryConfig {
+    /// Tries in all; 1 means no retry.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts_max: Option<u32>,
+    /// The ceiling of the first wait, in milliseconds.
+    #[serde(default)]
+    pub backoff_ms: Option<u64>,
+    /// The ceiling of every wait, in milliseconds.
+    #[serde(default)]
+    pub backoff_ms_max: Option<u64>,
+}
+
+/// The ceilings of a run. One that is left out does not bind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetConfig {
+    /// Calls of the model.
+    #[serde(default)]
+    pub turns: Option<u64>,
+    /// Input and output tokens together, cached ones included.
+    #[serde(default)]
+    pub tokens: Option<u64>,
+    /// Money, in USD.
+    #[serde(default)]
+    pub usd: Option<Usd>,
+    /// Time in which the run is at work, such as `30m` or `1h30m`. Parked time does not count.
+    #[serde(default)]
+    pub wall: Option<Wall>,
+    /// Calls of tools.
+    #[serde(default)]
+    pub tool_calls: Option<u64>,
+}
+
+/// An agent: the front matter of `agents/NAME.md`. The text below it is the system prompt.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "The front matter of an agent")]
+pub struct AgentFile {
+    /// The agent's name; the file's when it is left out.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What the agent is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The tools that the agent holds, as a list or separated by commas: names, or patterns such
+    /// as `bank__*`. Others do not exist for it; without this line it holds none.
+    #[serde(default)]
+    pub tools: Patterns,
+    /// The alias of a model in `prusik.yaml`.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// JSON Schema of the task's input, or the path of a file with it.
+    #[serde(default)]
+    pub input: Option<SchemaText>,
+    /// JSON Schema that the final answer must fit, or the path of a file with it.
+    #[serde(default)]
+    pub output: Option<SchemaText>,
+    /// The ceilings of a run of this agent; those left out are the project's.
+    #[serde(default)]
+    pub budget: BudgetConfig,
+    /// The same as `budget: { turns: … }`.
+    #[serde(default)]
+    pub max_turns: Option<u64>,
+    /// Bounds of the agent's behaviour that are not money or time.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// Bounds of an agent's behaviour that are not money or time.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// The same call with the same result this many times is pointed out to the model, and twice
+    /// this many times parks the run.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub repeats_max: Option<u32>,
+    /// Answers cut at the token limit that are continued in a row before the run fails.
+    #[serde(default)]
+    pub continues_max: Option<u32>,
+    /// Final answers that do not fit `output` and are sent back before the run fails.
+    #[serde(default)]
+    pub repairs_max: Option<u32>,
+    /// Turns in a row without a single well-formed call before the run fails.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub malformed_turns_max: Option<u32>,
+}

@@ -1,0 +1,434 @@
+//! From an agent's file to the definition that a run keeps: the tools it holds, with contracts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prusik_core::agent::{Agent, Limits, Tool};
+use prusik_core::contract::{
+    Contract, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Undo,
+};
+use prusik_core::schema::check_schema;
+use serde_json::Value;
+
+use super::config::{ContractConfig, Effect, KeyConfig, LimitsConfig};
+use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
+use super::{AgentEntry, Project, SHELL_TOOL, Server};
+
+/// What a connected tool says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolFacts {
+    /// A built-in tool's name, or `server__tool`.
+    pub name: String,
+    pub description: String,
+    pub input_schema: Value,
+    pub output_schema: Option<Value>,
+    /// The contract that a built-in tool comes with. A server's tool has none that is trusted.
+    pub contract: Option<Contract>,
+}
+
+impl Project {
+    /// Returns the servers that an agent needs: those whose tools it may hold, and those that the
+    /// contracts of its tools ask. Only they are to be started.
+    pub fn servers_for(&self, agent: &AgentEntry) -> Vec<&Server> {
+        let mut patterns: BTreeSet<&str> = agent.tools.iter().map(String::as_str).collect();
+        loop {
+            let held = |name: &str| patterns.iter().any(|pattern| matches(pattern, name));
+            let asked: Vec<&str> = self
+                .config
+                .tools
+                .iter()
+                .filter(|(name, _)| held(name))
+                .flat_map(|(_, contract)| others_of(contract))
+                .filter(|tool| !patterns.contains(tool))
+                .collect();
+            if asked.is_empty() {
+                break;
+            }
+            patterns.extend(asked);
+        }
+        self.servers
+            .values()
+            .filter(|server| {
+                let prefix = format!("{}__", server.name);
+                patterns.iter().any(|pattern| may_begin(pattern, &prefix))
+            })
+            .collect()
+    }
+
+    /// Returns the definition of an agent as a run keeps it. `tools` are those of the servers that
+    /// [`Project::servers_for`] names, and the built-in ones.
+    pub fn agent_definition(
+        &self,
+        name: Option<&str>,
+        tools: &[ToolFacts],
+    ) -> Result<Agent, ProjectErrors> {
+        let agent = self.agent(name)?;
+        let mut errors = Vec::new();
+        let alias = self.model_alias(agent);
+        let model = self.model_spec(alias).ok_or_else(|| {
+            ProjectErrors::from(
+                agent.source.error(&["model"], format!("there is no model `{alias}`")),
+            )
+        })?;
+        let definition = Agent {
+            name: agent.name.clone(),
+            system: self.system_prompt(agent),
+            model,
+            tools: self.tools_of(agent, tools, &mut errors),
+            budget: self.budget(agent),
+            output: agent.output.clone(),
+            limits: limits(agent.config.limits),
+        };
+        ProjectErrors::check(errors)?;
+        Ok(definition)
+    }
+
+    /// The folder's AGENTS.md stands below the agent's own prompt: what is general comes last.
+    fn system_prompt(&self, agent: &AgentEntry) -> String {
+        match &self.guidance {
+            Some(guidance) => format!("{}\n\n{guidance}", agent.prompt),
+            None => agent.prompt.clone(),
+        }
+    }
+
+    fn tools_of(
+        &self,
+        agent: &AgentEntry,
+        tools: &[ToolFacts],
+        errors: &mut Vec<ProjectError>,
+    ) -> Vec<Tool> {
+        let known: BTreeMap<&str, &ToolFacts> =
+            tools.iter().map(|tool| (tool.name.as_str(), tool)).collect();
+        for (index, pattern) in agent.tools.iter().enumerate() {
+            if !known.keys().any(|name| matches(pattern, name)) {
+                errors.push(self.no_such_tool(agent, index, pattern, &known));
+            }
+        }
+        self.check_contract_names(agent, &known, errors);
+
+        // The order of what the servers list may change; that of a definition must not.
+        let mut held: BTreeMap<&str, bool> = known
+            .keys()
+            .filter(|name| agent.tools.iter().any(|pattern| matches(pattern, name)))
+            .map(|name| (*name, true))
+            .collect();
+        let mut queue: Vec<&str> = held.keys().copied().collect();
+        while let Some(name) = queue.pop() {
+            let Some(contract) = self.config.tools.get(name) else { continue };
+            for (key, tool) in others_by_key(contract) {
+                match known.get_key_value(tool) {
+                    Some((tool, _)) if !held.contains_key(tool) => {
+                        held.insert(tool, false);
+                        queue.push(tool);
+                    }
+                    Some(_) => {}
+                    None => {
+                        let message = format!("there is no tool `{tool}`");
+                        let help = suggestion(tool, "tools", known.keys().copied());
+                        let path = ["tools", name, key, "tool"];
+                        errors.push(self.source.error(&path, message).with_help(help));
+                    }
+                }
+            }
+        }
+        held.into_iter().map(|(name, shown)| self.tool(known[name], shown, errors)).collect()
+    }
+
+    fn tool(&self, facts: &ToolFacts, shown: bool, errors: &mut Vec<ProjectError>) -> Tool {
+        let name = facts.name.as_str();
+        let config = self.config.tools.get(name);
+        let contract = contract(config, facts.contract.as_ref());
+        let server = name.split_once("__").map_or("built-in", |(server, _)| server);
+        let file = if server == "built-in" { "prusik" } else { server };
+        if let Err(problem) = check_schema(&facts.input_schema) {
+            let message = format!("the input schema of `{name}` is not valid: {problem}");
+            errors.push(
+                ProjectError::of_file(format!("server {file}"), message).with_help(
+                    "the server has to mend it; leave the tool out of `tools` until then",
+                ),
+            );
+        }
+        if let Some(problem) =
+            facts.output_schema.as_ref().and_then(|schema| check_schema(schema).err())
+        {
+            let message = format!("the output schema of `{name}` is not valid: {problem}");
+            errors.push(
+                ProjectError::of_file(format!("server {file}"), message).with_help(
+                    "the server has to mend it; leave the tool out of `tools` until then",
+                ),
+            );
+        }
+        if let (Some(config), Some(KeyPlace::Argument(argument))) = (config, &contract.key)
+            && config.key.is_some()
+        {
+            let arguments = facts.input_schema["properties"].as_object();
+            if !arguments.is_some_and(|arguments| arguments.contains_key(argument)) {
+                let message = format!("`{name}` has no argument `{argument}`");
+                let names = arguments.into_iter().flat_map(|map| map.keys().map(String::as_str));
+                let help = suggestion(argument, "arguments", names.collect::<Vec<_>>());
+                let path = ["tools", name, "key", "argument"];
+                errors.push(self.source.error(&path, message).with_help(help));
+            }
+        }
+        if let Some(config) = config {
+            self.check_template_arguments(name, config, errors, facts);
+        }
+        Tool {
+            name: facts.name.clone(),
+            description: facts.description.clone(),
+            input_schema: facts.input_schema.clone(),
+            output_schema: facts.output_schema.clone(),
+            contract,
+            shown,
+        }
+    }
+
+    /// Checks that `=args.x` of a probe or an undo names arguments that the call has, where the
+    /// schema lists them all.
+    fn check_template_arguments(
+        &self,
+        name: &str,
+        config: &ContractConfig,
+        errors: &mut Vec<ProjectError>,
+        facts: &ToolFacts,
+    ) {
+        let Some(properties) = facts.input_schema["properties"].as_object() else { return };
+        let templates = [
+            ("probe", config.probe.as_ref().map(|probe| &probe.arguments)),
+            ("undo", config.undo.as_ref().map(|undo| &undo.arguments)),
+        ];
+        for (key, arguments) in templates {
+            for (argument, template) in arguments.into_iter().flatten() {
+                let Some(used) = template.0.as_str().and_then(|text| text.strip_prefix("=args."))
+                else {
+                    continue;
+                };
+                let plain = used.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+                if plain && !properties.contains_key(used) {
+                    let message = format!("`{name}` has no argument `{used}`");
+                    let names = properties.keys().map(String::as_str);
+                    let help = suggestion(used, "arguments", names);
+                    let path = ["tools", name, key, "arguments", argument];
+                    errors.push(self.source.error(&path, message).with_help(help));
+                }
+            }
+        }
+    }
+
+    fn no_such_tool(
+        &self,
+        agent: &AgentEntry,
+        index: usize,
+        pattern: &str,
+        known: &BTreeMap<&str, &ToolFacts>,
+    ) -> ProjectError {
+        let index = index.to_string();
+        let error =
+            agent.source.error(&["tools", &index], format!("no tool is called `{pattern}`"));
+        if pattern == SHELL_TOOL && !self.has_unconfined_shell() {
+            let help = "the shell exists only where prusik.yaml says `shell: unconfined`: it runs \
+                        with all your rights";
+            return error.with_help(help);
+        }
+        if let Some(near) = nearest(pattern, known.keys().copied()) {
+            return error.with_help(format!("did you mean `{near}`?"));
+        }
+        let asked: Vec<&str> =
+            self.servers_for(agent).into_iter().map(|server| server.name.as_str()).collect();
+        let help = match pattern.split_once("__") {
+            Some((server, _)) if asked.contains(&server) => {
+                let prefix = format!("{server}__");
+                let own: Vec<&str> =
+                    known.keys().filter(|name| name.starts_with(&prefix)).copied().collect();
+                suggestion(pattern, &format!("tools of the server `{server}`"), own)
+            }
+            Some((server, _)) => {
+                let servers = self.servers.keys().map(String::as_str);
+                suggestion(server, "servers of this project", servers)
+            }
+            None => {
+                let asked =
+                    if asked.is_empty() { "no server".to_owned() } else { asked.join(", ") };
+                let tools = suggestion(pattern, "tools", known.keys().copied());
+                format!("{tools}; asked: the built-in tools and {asked}")
+            }
+        };
+        error.with_help(help)
+    }
+
+    /// A contract of a tool that does not exist is a mistake: the tool that was meant has none.
+    fn check_contract_names(
+        &self,
+        agent: &AgentEntry,
+        known: &BTreeMap<&str, &ToolFacts>,
+        errors: &mut Vec<ProjectError>,
+    ) {
+        for server in self.servers_for(agent) {
+            let prefix = format!("{}__", server.name);
+            let own: Vec<&str> =
+                known.keys().filter(|name| name.starts_with(&prefix)).copied().collect();
+            for name in self.config.tools.keys().filter(|name| name.starts_with(&prefix)) {
+                if !known.contains_key(name.as_str()) {
+                    let message = format!(
+                        "the server `{}` has no tool `{}`",
+                        server.name,
+                        &name[prefix.len()..]
+                    );
+                    let help =
+                        suggestion(name, &format!("tools of `{}`", server.name), own.clone());
+                    errors.push(self.source.error(&["tools", name], message).with_help(help));
+                }
+            }
+        }
+    }
+}
+
+fn others_of(contract: &ContractConfig) -> impl Iterator<Item = &str> {
+    others_by_key(contract).map(|(_, tool)| tool)
+}
+
+fn others_by_key(contract: &ContractConfig) -> impl Iterator<Item = (&'static str, &str)> {
+    let probe = contract.probe.as_ref().map(|probe| ("probe", probe.tool.as_str()));
+    let undo = contract.undo.as_ref().map(|undo| ("undo", undo.tool.as_str()));
+    probe.into_iter().chain(undo)
+}
+
+/// Returns what the project declares on top of what the tool comes with.
+fn contract(config: Option<&ContractConfig>, built_in: Option<&Contract>) -> Contract {
+    let base = built_in.cloned();
+    let Some(config) = config else {
+        return base.unwrap_or_else(|| Contract::of(EffectClass::Write));
+    };
+    let mut contract = match (config.effect, base) {
+        (Some(effect), base) => {
+            let effect = match effect {
+                Effect::Read => EffectClass::Read,
+                Effect::Idempotent => EffectClass::Idempotent,
+                Effect::Write => EffectClass::Write,
+            };
+            match base {
+                Some(base) if base.effect == effect => base,
+                Some(_) | None => Contract::of(effect),
+            }
+        }
+        (None, Some(base)) => base,
+        (None, None) => Contract::of(EffectClass::Write),
+    };
+    if let Some(key) = &config.key {
+        contract.key = Some(match key {
+            KeyConfig::Argument(name) => KeyPlace::Argument(name.clone()),
+            KeyConfig::Meta(name) => KeyPlace::Meta(name.clone()),
+            KeyConfig::Call => KeyPlace::Call,
+        });
+    }
+    if let Some(probe) = &config.probe {
+        contract.probe = Some(Probe {
+            tool: probe.tool.clone(),
+            arguments: probe.arguments.iter().map(|(k, v)| (k.clone(), v.0.clone())).collect(),
+            landed: probe.landed.0.clone(),
+            result: probe.result.as_ref().map(|result| result.0.clone()),
+            wait_ms: probe.wait_ms.or(config.timeout_ms).unwrap_or(contract.timeout_ms),
+        });
+    }
+    if let Some(undo) = &config.undo {
+        contract.undo = Some(Undo {
+            tool: undo.tool.clone(),
+            arguments: undo.arguments.iter().map(|(k, v)| (k.clone(), v.0.clone())).collect(),
+        });
+    }
+    for (kind, failure) in &config.failures {
+        contract.failures.insert(
+            kind.clone(),
+            FailureTerm {
+                retry: failure.retry,
+                tell: failure.tell.clone(),
+                matches: failure.matches.clone(),
+            },
+        );
+    }
+    if let Some(retry) = &config.retry {
+        let RetryPolicy { attempts_max, backoff_ms, backoff_ms_max } = contract.retry;
+        let backoff_ms = retry.backoff_ms.unwrap_or(backoff_ms);
+        contract.retry = RetryPolicy {
+            attempts_max: retry.attempts_max.unwrap_or(attempts_max),
+            backoff_ms,
+            backoff_ms_max: retry.backoff_ms_max.unwrap_or(backoff_ms_max).max(backoff_ms),
+        };
+    }
+    contract.timeout_ms = config.timeout_ms.unwrap_or(contract.timeout_ms);
+    contract.result_bytes_max = config.result_bytes_max.unwrap_or(contract.result_bytes_max);
+    contract.parallel = config.parallel.unwrap_or(contract.parallel);
+    contract
+}
+
+fn limits(config: LimitsConfig) -> Limits {
+    let default = Limits::default();
+    Limits {
+        repeats_max: config.repeats_max.unwrap_or(default.repeats_max),
+        continues_max: config.continues_max.unwrap_or(default.continues_max),
+        repairs_max: config.repairs_max.unwrap_or(default.repairs_max),
+        malformed_turns_max: config.malformed_turns_max.unwrap_or(default.malformed_turns_max),
+    }
+}
+
+/// Returns whether `name` is what `pattern` says, where `*` is any text and `?` any character.
+fn matches(pattern: &str, name: &str) -> bool {
+    walk(pattern, name).contains(&pattern.len())
+}
+
+/// Returns whether some text that begins with `prefix` and goes on is what `pattern` says.
+fn may_begin(pattern: &str, prefix: &str) -> bool {
+    walk(pattern, prefix).iter().any(|at| *at < pattern.len())
+}
+
+/// Returns the positions in `pattern` that reading `text` can lead to.
+fn walk(pattern: &str, text: &str) -> BTreeSet<usize> {
+    let pattern = pattern.as_bytes();
+    let mut at = BTreeSet::from([0]);
+    skip_stars(pattern, &mut at);
+    for byte in text.bytes() {
+        let mut next: BTreeSet<usize> = at
+            .iter()
+            .filter_map(|position| match pattern.get(*position)? {
+                b'*' => Some(*position),
+                b'?' => Some(position + 1),
+                literal => (*literal == byte).then_some(position + 1),
+            })
+            .collect();
+        skip_stars(pattern, &mut next);
+        at = next;
+    }
+    at
+}
+
+/// A star may stand for nothing.
+fn skip_stars(pattern: &[u8], at: &mut BTreeSet<usize>) {
+    let mut queue: Vec<usize> = at.iter().copied().collect();
+    while let Some(position) = queue.pop() {
+        if pattern.get(position) == Some(&b'*') && at.insert(position + 1) {
+            queue.push(position + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        assert!(matches("bank__*", "bank__pay"));
+        assert!(matches("*", "anything") && matches("**", "") && matches("b?nk__p*y", "bank__pay"));
+        assert!(!matches("bank__", "bank__pay") && !matches("pay", "bank__pay"));
+        assert!(!matches("", "x") && matches("", ""));
+    }
+
+    #[test]
+    fn patterns_tell_which_servers_they_may_mean() {
+        for pattern in ["bank__*", "bank__pay", "*", "ba*", "*pay", "b?nk__x"] {
+            assert!(may_begin(pattern, "bank__"), "{pattern}");
+        }
+        for pattern in ["read", "bank", "bank__", "docs__*", "ba"] {
+            assert!(!may_begin(pattern, "bank__"), "{pattern}");
+        }
+    }
+}

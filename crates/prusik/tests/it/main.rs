@@ -1,0 +1,11 @@
+//! Dialogues with the built binary, as people and scripts have them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod control;
+mod demo;
+mod docs;
+mod kill;
+mod live;
+mod mistakes;
+mod prusik;

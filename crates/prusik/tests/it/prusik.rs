@@ -1,0 +1,45 @@
+//! The built binary, called as a person calls it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Calls the binary in `folder`.
+pub fn prusik(folder: &Path, arguments: &[&str]) -> Output {
+    prusik_with(folder, arguments, &[])
+}
+
+/// Calls the binary in `folder` with variables added to the environment.
+pub fn prusik_with(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_prusik"))
+        .current_dir(folder)
+        .args(arguments)
+        .envs(env.iter().copied())
+        .output()
+        .expect("the binary starts")
+}
+
+/// Returns what an output says, for messages and searches.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Returns the lines of a file or an output as JSON.
+pub fn json_lines(bytes: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(bytes).expect("JSON lines are UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// Writes files into `folder`, making the folders above them.
+pub fn write_files(folder: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("a file has a folder")).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
