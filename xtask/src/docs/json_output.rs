@@ -1,0 +1,289 @@
+//! `json-output.md`: the objects that `--json` prints, made from the types that are printed.
+
+use anyhow::{Result, ensure};
+use prusik_core::budget::{Budget, Spent};
+use prusik_core::event::{CallsStarted, Ending, Event, ParkReason};
+use prusik_core::ids::{CallId, Digest, RunId, Timestamp, Turn};
+use prusik_core::run::Status;
+use prusik_store::RunRow;
+use serde_json::{Value, json};
+
+use super::{sentence, table};
+
+/// One kind of object: when it is printed, an example, and what its keys mean.
+struct Object {
+    when: &'static str,
+    example: Value,
+    keys: &'static [(&'static str, &'static str)],
+}
+
+const RUN: (&str, &str) = ("run", "The run's id");
+
+pub fn page() -> Result<String> {
+    let mut text = String::from(
+        "# JSON output\n\n\
+         With `--json` a command prints one object per line on standard output. Keys may be added; \
+         none is renamed, removed or given another meaning. Instants are milliseconds since 1970, \
+         UTC; money is in nano-dollars (10⁻⁹ USD). Errors are text on standard error, with an \
+         [exit code](exit-codes.md). `new`, `init`, `demo` and `completions` print text in any \
+         case, and `schema` a JSON Schema.\n",
+    );
+    for (command, objects) in commands() {
+        text.push_str(&format!("\n## {command}\n"));
+        for object in objects {
+            text.push_str(&section(&object)?);
+        }
+    }
+    Ok(text)
+}
+
+fn section(object: &Object) -> Result<String> {
+    let keys = object.example.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+    let told: Vec<&str> = object.keys.iter().map(|(key, _)| *key).collect();
+    for key in keys {
+        ensure!(
+            told.contains(&key),
+            "json_output.rs does not say what `{key}` is: {}",
+            object.when
+        );
+    }
+    for key in &told {
+        ensure!(!object.example[key].is_null(), "no example has the key `{key}`: {}", object.when);
+    }
+    let rows: Vec<Vec<String>> = object
+        .keys
+        .iter()
+        .map(|(key, meaning)| vec![format!("`{key}`"), sentence(meaning)])
+        .collect();
+    Ok(format!(
+        "\n{}\n\n```json\n{}\n```\n\n{}",
+        sentence(object.when),
+        object.example,
+        table(&["key", "meaning"], &rows)
+    ))
+}
+
+fn commands() -> Vec<(&'static str, Vec<Object>)> {
+    vec![
+        ("`run` and `resume`", driven()),
+        ("`events`", journal()),
+        ("`runs`", listed()),
+        ("`show`", vec![shown()]),
+        ("`cancel` and `settle`", vec![done()]),
+        ("`fork`", vec![forked()]),
+    ]
+}
+
+fn run() -> RunId {
+    RunId::new("01a2064d-6edd-73ba-92d2-004c5b741a91")
+}
+
+const CALL: CallId = CallId { turn: Turn(3), index: 1 };
+const AT: Timestamp = Timestamp(1_795_402_067_740);
+const SPENT: Spent =
+    Spent { turns: 4, tokens: 541, nano_usd: 2_100_000, wall_ms: 5_800, tool_calls: 3 };
+
+fn event() -> Value {
+    let event = Event::CallsStarted(CallsStarted { calls: vec![CALL] });
+    json!({"run": run(), "seq": 9, "at_ms": AT, "event": event})
+}
+
+const EVENT_KEYS: &[(&str, &str)] = &[
+    RUN,
+    ("seq", "The record's place in the journal, counted from 1"),
+    ("at_ms", "When it happened"),
+    ("event", "The event: [Events](events.md) has every kind"),
+];
+
+fn driven() -> Vec<Object> {
+    let delta = |delta: Value| json!({"run": run(), "delta": delta});
+    let delta_keys: &[_] = &[
+        RUN,
+        (
+            "delta",
+            "`text` and `thinking` hold the next piece of it, `tool_use` the name of a tool that \
+             the model begins to call",
+        ),
+    ];
+    vec![
+        Object {
+            when: "A record, as soon as it is durable. The records that were there before the \
+                   command began to drive the run, `run_started` among them, are not repeated: \
+                   `events` prints all",
+            example: event(),
+            keys: EVENT_KEYS,
+        },
+        Object {
+            when: "A piece of the model's answer, as it comes. The whole answer follows as an event",
+            example: delta(json!({"text": "Three tasks "})),
+            keys: delta_keys,
+        },
+        Object {
+            when: "The model is asked",
+            example: json!({"run": run(), "waiting_for": "model"}),
+            keys: &[RUN, ("waiting_for", "`model`")],
+        },
+        Object {
+            when: "A tool is called",
+            example: json!({
+                "run": run(), "waiting_for": "call", "call": CALL, "tool": "bank__pay",
+            }),
+            keys: &[
+                RUN,
+                ("waiting_for", "`call`, or `probe` for the question whether a call landed"),
+                ("call", "The call; for a probe the one that is in doubt"),
+                ("tool", "The tool's name"),
+            ],
+        },
+        Object {
+            when: "A tool tells how far it is",
+            example: json!({"run": run(), "progress": {"call": CALL, "text": "2 of 5"}}),
+            keys: &[RUN, ("progress", "The `call`, and a `text`")],
+        },
+        Object {
+            when: "The last line: how the run stands",
+            example: json!({
+                "run": run(),
+                "status": Status::Ended(Ending::Completed { answer: "Done.".into(), output: None }),
+                "spent": SPENT,
+                "exit_code": 0,
+            }),
+            keys: &[
+                RUN,
+                ("status", STATUS),
+                ("spent", SPENT_MEANING),
+                ("exit_code", "The process's [exit code](exit-codes.md)"),
+            ],
+        },
+    ]
+}
+
+const STATUS: &str = "`\"running\"`, `{\"parked\": REASON}` or `{\"ended\": ENDING}`, with the words of \
+                      [Events](events.md#words-inside-of-events)";
+const SPENT_MEANING: &str = "What the run has spent so far, in the units of its budget";
+
+fn journal() -> Vec<Object> {
+    vec![
+        Object { when: "Each record", example: event(), keys: EVENT_KEYS },
+        Object {
+            when: "With `--verify`, one object if the journal is intact; otherwise an error that names \
+                   the record",
+            example: json!({
+                "run": run(), "records": 12, "head": Digest::of(b"head"), "ok": true,
+            }),
+            keys: &[
+                RUN,
+                ("records", "How many there are"),
+                ("head", "The last record's hash, which depends on all of them"),
+                ("ok", "`true`"),
+            ],
+        },
+    ]
+}
+
+fn listed() -> Vec<Object> {
+    let row = RunRow {
+        run: run(),
+        agent: "clerk".to_owned(),
+        task: "Pay all open invoices".to_owned(),
+        status: "parked".to_owned(),
+        note: "in doubt: call 3.1".to_owned(),
+        ended: false,
+        turns: SPENT.turns,
+        tokens: SPENT.tokens,
+        nano_usd: SPENT.nano_usd,
+        created: AT,
+        updated: AT,
+    };
+    vec![
+        Object {
+            when: "Each run, newest first",
+            example: json!(row),
+            keys: &[
+                RUN,
+                ("agent", "The agent's name"),
+                ("task", "The first line of the task, cut"),
+                ("status", "`running`, `parked`, `completed`, `failed` or `cancelled`"),
+                ("note", "Why, in one line; empty where there is nothing to say"),
+                ("ended", "Whether the run will never change again"),
+                ("turns", "Calls of the model so far"),
+                ("tokens", "Tokens so far"),
+                ("nano_usd", "Money so far"),
+                ("created", "When it began"),
+                ("updated", "When its last record was written"),
+            ],
+        },
+        Object {
+            when: "`runs prune`, one object",
+            example: json!({"dry_run": false, "runs": [run()], "blobs": 2, "bytes": 18_213}),
+            keys: &[
+                ("dry_run", "Whether nothing was deleted"),
+                ("runs", "The runs that were deleted, or would be"),
+                ("blobs", "How many blobs nothing else named"),
+                ("bytes", "Stored bytes of both"),
+            ],
+        },
+    ]
+}
+
+fn shown() -> Object {
+    Object {
+        when: "One object",
+        example: json!({
+            "run": run(),
+            "agent": "clerk",
+            "task": "Pay all open invoices",
+            "definition": Digest::of(b"definition"),
+            "status": Status::Parked(ParkReason::InDoubt { calls: vec![CALL] }),
+            "spent": SPENT,
+            "budget": Budget { turns: Some(20), ..Budget::default() },
+            "in_doubt": [CALL],
+            "records": 12,
+            "created_ms": AT,
+            "updated_ms": AT,
+        }),
+        keys: &[
+            RUN,
+            ("agent", "The agent's name"),
+            ("task", "The whole task"),
+            ("definition", "The digest of the definition that the run keeps"),
+            ("status", STATUS),
+            ("spent", SPENT_MEANING),
+            ("budget", "The ceilings; one that is left out does not bind"),
+            ("in_doubt", "The calls that a person must settle"),
+            ("records", "How many records the journal has"),
+            ("created_ms", "When the run began"),
+            ("updated_ms", "When its last record was written"),
+        ],
+    }
+}
+
+fn done() -> Object {
+    Object {
+        when: "One object",
+        example: json!({"run": run(), "done": "settled"}),
+        keys: &[
+            RUN,
+            (
+                "done",
+                "`settled`; `cancelled`; or `told`, where another process drives the run and was \
+                 told to stop it",
+            ),
+        ],
+    }
+}
+
+fn forked() -> Object {
+    Object {
+        when: "One object",
+        example: json!({
+            "run": "01a20650-1c1f-7d0e-8f3a-5b0f6c2f9e11", "from": run(), "at": 7, "writes": [CALL],
+        }),
+        keys: &[
+            ("run", "The new run's id"),
+            ("from", "The run that it begins with"),
+            ("at", "The last record that they share"),
+            ("writes", "The calls behind the fork that changed the world, or may have"),
+        ],
+    }
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask`: what CI and people run. Each command has a file of its own.
+
+mod bench;
+mod command;
+mod docs;
+mod setup;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "What CI and people run on this repository")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the reference of the book from the code
+    Docs(docs::Args),
+    /// Install what the tests need into `.setup`; quick when it is there already
+    Setup(setup::Args),
+    /// Set up, then run every check and every test
+    Test,
+    /// Measure what the design promises
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Docs(args) => docs::run_docs(&args),
+        Command::Setup(args) => setup::run_setup(&args),
+        Command::Test => test::run_test(),
+        Command::Bench(args) => bench::run_bench(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns the root of the repository.
+fn root() -> PathBuf {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest.parent().expect("xtask lies in a folder of the workspace").to_path_buf()
+}
