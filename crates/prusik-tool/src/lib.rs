@@ -1,6 +1,7 @@
 //! Tools: what a call does. MCP servers and built-in tools behind one trait.
 
 mod builtin;
+mod children;
 mod mcp;
 mod process;
 mod toolbox;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub use builtin::{Builtins, EDIT_KEY, ShellPolicy, builtin_contract};
+pub use children::{Children, OrphanError, end_orphans};
 pub use mcp::{ConnectError, LeftOut, ServerConfig, ServerLimits, Transport};
 pub use toolbox::{Toolbox, ToolboxBuilder, ToolboxError};
 

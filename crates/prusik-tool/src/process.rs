@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Child;
 
+use crate::Children;
+
 /// What a child process inherits of our environment. Nothing else: keys live there.
 const INHERITED: [&str; 8] =
     ["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "USER", "LOGNAME"];
@@ -25,6 +27,14 @@ impl Group {
     pub(crate) fn of(child: &Child) -> Self {
         let pid = child.id().and_then(|id| i32::try_from(id).ok());
         Self(pid.and_then(Pid::from_raw))
+    }
+
+    /// Writes the group down, if there is a place for that. Before this nothing may be asked of it.
+    pub(crate) fn note(&self, children: Option<&Children>) -> std::io::Result<()> {
+        match (children, self.0) {
+            (Some(children), Some(pid)) => children.note(pid.as_raw_nonzero().get()),
+            (_, None) | (None, _) => Ok(()),
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

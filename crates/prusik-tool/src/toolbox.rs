@@ -245,6 +245,7 @@ mod tests {
     #[test]
     fn a_missing_workspace_is_named() {
         let builtins = Builtins {
+            children: None,
             workspace: "/nonexistent/folder".into(),
             protected: Vec::new(),
             state: "/nonexistent/state".into(),

@@ -8,8 +8,8 @@ use prusik_core::agent::Agent;
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
 use prusik_tool::{
-    Builtins, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox, Transport as Wire,
-    builtin_contract,
+    Builtins, Children, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox, Transport as Wire,
+    builtin_contract, end_orphans,
 };
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,8 @@ const PROTECTED: [&str; 10] = [
     ".mcp.json",
     ".git",
 ];
+/// The folder where the processes that are started for runs are written down.
+const CHILDREN: &str = "children";
 /// The command that stands for this very binary, so that a project's own servers work uninstalled.
 const SELF_COMMAND: &str = "prusik";
 
@@ -56,9 +58,10 @@ pub async fn fresh(
     let entry = project.agent(agent)?;
     let model = connect_model(project, project.model_alias(entry))?;
     let servers = project.servers_for(entry);
-    let mut builder = Toolbox::builder().builtins(builtins(project)?);
+    let children = children(project)?;
+    let mut builder = Toolbox::builder().builtins(builtins(project, &children)?);
     for server in servers {
-        builder = builder.server(server_config(project, server)?);
+        builder = builder.server(server_config(project, server, &children)?);
     }
     let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
     let waiting = |text: String| {
@@ -92,7 +95,15 @@ pub async fn fresh(
 
 /// Connects what a run needs to go on. Its tools are those of its definition; a server is started
 /// by the first call that needs it.
-pub fn again(project: &Project, agent: &Agent) -> Result<(World, Tools), Stopped> {
+///
+/// The run's lease is held by now: nobody else starts anything for it. What a dead driver of it left
+/// running is ended first, so that no call of it lands after its probe was asked.
+pub async fn again(project: &Project, agent: &Agent) -> Result<(World, Tools), Stopped> {
+    let folder = state_folder(project).join(CHILDREN);
+    let ended = tokio::task::spawn_blocking(move || end_orphans(&folder)).await;
+    ended
+        .map_err(|error| Stopped::unavailable(error.to_string()))?
+        .map_err(|error| Stopped::unavailable(error.to_string()))?;
     let model = connect_model(project, &agent.model.alias)?;
     let known = agent.tools.iter().map(|tool| ToolInfo {
         name: tool.name.clone(),
@@ -101,11 +112,12 @@ pub fn again(project: &Project, agent: &Agent) -> Result<(World, Tools), Stopped
         output_schema: tool.output_schema.clone(),
         hints: None,
     });
-    let mut builder = Toolbox::builder().builtins(builtins(project)?).known(known);
+    let children = children(project)?;
+    let mut builder = Toolbox::builder().builtins(builtins(project, &children)?).known(known);
     for server in project.servers() {
         let prefix = format!("{}__", server.name);
         if agent.tools.iter().any(|tool| tool.name.starts_with(&prefix)) {
-            builder = builder.server(server_config(project, server)?);
+            builder = builder.server(server_config(project, server, &children)?);
         }
     }
     let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
@@ -132,7 +144,7 @@ fn facts(info: ToolInfo) -> ToolFacts {
     }
 }
 
-fn builtins(project: &Project) -> Result<Builtins, Stopped> {
+fn builtins(project: &Project, children: &Children) -> Result<Builtins, Stopped> {
     let workspace = project.workspace();
     std::fs::create_dir_all(&workspace).map_err(|error| {
         Stopped::misuse(format!("the workspace {} cannot be made: {error}", workspace.display()))
@@ -146,6 +158,7 @@ fn builtins(project: &Project) -> Result<Builtins, Stopped> {
         } else {
             ShellPolicy::Absent
         },
+        children: Some(children.clone()),
     })
 }
 
@@ -164,7 +177,7 @@ fn protected(project: &Project) -> Vec<PathBuf> {
         paths.push(name.into());
     }
     let state = state_folder(project);
-    paths.extend(["owners", "logs", "edits"].map(|name| state.join(name)));
+    paths.extend(["owners", "logs", "edits", CHILDREN].map(|name| state.join(name)));
     paths
 }
 
@@ -173,7 +186,16 @@ fn state_folder(project: &Project) -> PathBuf {
     project.store_path().parent().map_or_else(|| project.root().to_owned(), Path::to_owned)
 }
 
-fn server_config(project: &Project, server: &Server) -> Result<ServerConfig, Stopped> {
+fn children(project: &Project) -> Result<Children, Stopped> {
+    let kept = Children::kept_in(&state_folder(project).join(CHILDREN));
+    kept.map_err(|error| Stopped::unavailable(error.to_string()))
+}
+
+fn server_config(
+    project: &Project,
+    server: &Server,
+    children: &Children,
+) -> Result<ServerConfig, Stopped> {
     let env = |name: &str| std::env::var(name).ok();
     let problem = |problem: String| {
         let message = format!("server `{}`: {problem}", server.name);
@@ -217,6 +239,7 @@ fn server_config(project: &Project, server: &Server) -> Result<ServerConfig, Sto
     let mut config = ServerConfig::new(&server.name, wire);
     config.limits =
         ServerLimits { start_timeout_ms: server.start_timeout_ms, ..ServerLimits::default() };
+    config.children = Some(children.clone());
     config.stderr_log =
         Some(state_folder(project).join("logs").join(format!("{}.log", server.name)));
     Ok(config)

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{CallAttempt, Tool, ToolInfo};
+use crate::Children;
 use edits::EditRecords;
 use problem::Problem;
 pub use shell::ShellPolicy;
@@ -34,6 +35,8 @@ pub struct Builtins {
     /// after a crash. Made if missing; should not be writable by agents.
     pub state: PathBuf,
     pub shell: ShellPolicy,
+    /// Where the shell's commands are written down, so that none outlives us unnoticed.
+    pub children: Option<Children>,
 }
 
 impl Builtins {
@@ -52,7 +55,7 @@ impl Builtins {
             ShellPolicy::Absent => {}
             ShellPolicy::Unconfined => {
                 let folder = shared.workspace.root().to_owned();
-                tools.push(Arc::new(shell::Shell::new(folder)));
+                tools.push(Arc::new(shell::Shell::new(folder, self.children.clone())));
             }
         }
         Ok(tools)

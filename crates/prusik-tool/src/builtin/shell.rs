@@ -9,13 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prusik_core::outcome::{Refusal, Reply, ToolResult, kind};
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
 use super::spec::{SHELL_TIMEOUT_MS, SHELL_TIMEOUT_MS_MAX};
 use super::{problem, spec};
 use crate::process::{Group, base_environment};
-use crate::{CallAttempt, Tool, ToolInfo};
+use crate::{CallAttempt, Children, Tool, ToolInfo};
 
 /// Whether agents of the project may have a shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +27,8 @@ pub enum ShellPolicy {
     Unconfined,
 }
 
+/// What the outer shell does: it waits for a line, and becomes the command's own shell.
+const WAIT_AND_BEGIN: &str = r#"read -r _ && exec sh -c "$1" </dev/null"#;
 /// Most output that is kept of each stream: this much of its head and as much of its tail.
 const OUTPUT_BYTES_EACH_END: usize = 128 * 1024;
 /// How long output may still come after the command ended and its group was killed.
@@ -35,6 +37,7 @@ const DRAIN: Duration = Duration::from_millis(500);
 pub(super) struct Shell {
     info: ToolInfo,
     folder: PathBuf,
+    children: Option<Children>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,8 +48,8 @@ struct ShellArguments {
 }
 
 impl Shell {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { info: spec::info("shell"), folder }
+    pub(super) fn new(folder: PathBuf, children: Option<Children>) -> Self {
+        Self { info: spec::info("shell"), folder, children }
     }
 }
 
@@ -69,15 +72,14 @@ impl Tool for Shell {
         };
         let timeout_ms =
             arguments.timeout_ms.unwrap_or(SHELL_TIMEOUT_MS).clamp(1, SHELL_TIMEOUT_MS_MAX);
-        let mut child = match self.start(&arguments.command) {
-            Ok(child) => child,
+        // The group is dropped on every way out, which ends whatever the command left running.
+        let (mut child, group) = match self.start(&arguments.command).await {
+            Ok(started) => started,
             Err(error) => {
                 let problem = problem::Problem::of_io(&error, "sh");
                 return Reply::NotSent { reason: format!("no shell: {}", problem.message) };
             }
         };
-        // Dropped on every way out, which ends whatever the command left running.
-        let group = Group::of(&child);
         let (mut out_kept, mut err_kept) = (Ends::default(), Ends::default());
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let outcome = {
@@ -111,20 +113,28 @@ impl Tool for Shell {
 }
 
 impl Shell {
-    fn start(&self, command: &str) -> std::io::Result<Child> {
-        Command::new("sh")
-            .arg("-c")
-            .arg(command)
+    /// Starts a shell, and lets it begin once it is written down. If we die before, it ends.
+    async fn start(&self, command: &str) -> std::io::Result<(Child, Group)> {
+        let mut child = Command::new("sh")
+            .args(["-c", WAIT_AND_BEGIN, "sh", command])
             .current_dir(&self.folder)
             .env_clear()
             .envs(base_environment())
             .env("TERM", "dumb")
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()
+            .spawn()?;
+        let group = Group::of(&child);
+        group.note(self.children.as_ref())?;
+        if let Some(mut input) = child.stdin.take() {
+            // It takes the command's input from nowhere, so that this is all it reads. That it died
+            // before, its exit status tells.
+            let _ = input.write_all(b"\n").await;
+        }
+        Ok((child, group))
     }
 }
 

@@ -31,6 +31,7 @@ fn fixture() -> Fixture {
     fs::write(root.join("binary"), b"todo\0\x01").unwrap();
     fs::write(root.join("prusik.yaml"), "").unwrap();
     let builtins = Builtins {
+        children: None,
         workspace: root.clone(),
         protected: vec!["prusik.yaml".into()],
         state: folder.path().join("state"),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::Children;
+
 /// An MCP server: how it is reached, and the bounds on it.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -15,12 +17,14 @@ pub struct ServerConfig {
     pub limits: ServerLimits,
     /// Where the standard error of a child process goes, line by line. Appended to.
     pub stderr_log: Option<PathBuf>,
+    /// Where a child process is written down, so that it does not outlive us unnoticed.
+    pub children: Option<Children>,
 }
 
 impl ServerConfig {
     pub fn new(name: impl Into<String>, transport: Transport) -> Self {
         let limits = ServerLimits::default();
-        Self { name: name.into(), transport, limits, stderr_log: None }
+        Self { name: name.into(), transport, limits, stderr_log: None, children: None }
     }
 }
 

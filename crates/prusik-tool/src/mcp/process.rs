@@ -85,6 +85,12 @@ impl Process {
                 ConnectError::CannotStart { server: server.clone(), command, problem }
             }
         })?;
+        let group = Group::of(&child);
+        group.note(config.children.as_ref()).map_err(|error| ConnectError::CannotStart {
+            server,
+            command: command.clone(),
+            problem: format!("it cannot be written down as a child of ours: {error}"),
+        })?;
         let input = child.stdin.take().expect("stdin was set to a pipe");
         let output = child.stdout.take().expect("stdout was set to a pipe");
         let errors = child.stderr.take().expect("stderr was set to a pipe");
@@ -93,7 +99,7 @@ impl Process {
         let stop = CancellationToken::new();
         let (sender, ended) = watch::channel(None);
         let grace = Duration::from_millis(config.limits.stop_grace_ms);
-        tokio::spawn(watch_over(child, stop.clone(), grace, sender));
+        tokio::spawn(watch_over(child, group, stop.clone(), grace, sender));
         let guard = stop.clone().drop_guard();
         Ok((Self { stop, ended, stderr, _stop_when_dropped: guard }, Pipes { input, output }))
     }
@@ -150,11 +156,11 @@ impl Stopper {
 /// Owns the child from start to end: so that it is always reaped, and its group with it.
 async fn watch_over(
     mut child: Child,
+    group: Group,
     stop: CancellationToken,
     grace: Duration,
     ended: watch::Sender<Option<End>>,
 ) {
-    let group = Group::of(&child);
     let mut status = tokio::select! {
         biased;
         status = child.wait() => status.ok(),

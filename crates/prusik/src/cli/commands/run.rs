@@ -92,11 +92,12 @@ pub async fn resume(place: &Place, args: ResumeArgs) -> Result<Exit, Stopped> {
     let held = engine.open(&id).await?;
     // Nothing is written before all that is needed is there: an intent that is durable and was not
     // performed would come into doubt.
-    let prepared = words_of_resume(&held, &args, raise).and_then(|inputs| {
+    let prepared = async {
+        let inputs = words_of_resume(&held, &args, raise)?;
         let agent = held.run().definition().agent();
-        assemble::again(&project, agent).map(|assembled| (inputs, assembled))
-    });
-    match prepared {
+        Ok((inputs, assemble::again(&project, agent).await?))
+    };
+    match prepared.await {
         Ok((inputs, (world, tools))) => drive(place, held, &world, tools, inputs).await,
         Err(stopped) => {
             held.release().await?;
