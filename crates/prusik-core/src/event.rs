@@ -270,6 +270,9 @@ pub enum Ending {
     Cancelled {
         by: String,
         reason: String,
+        /// Calls that may have changed the world, and whose outcome nobody has found out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        in_doubt: Vec<CallId>,
     },
 }
 

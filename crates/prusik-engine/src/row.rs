@@ -16,7 +16,7 @@ pub(crate) fn row(run: &Run) -> RunRow {
         Status::Parked(reason) => ("parked", park_note(run, reason)),
         Status::Ended(Ending::Completed { .. }) => ("completed", String::new()),
         Status::Ended(Ending::Failed { message, .. }) => ("failed", message.clone()),
-        Status::Ended(Ending::Cancelled { by, reason }) => {
+        Status::Ended(Ending::Cancelled { by, reason, .. }) => {
             ("cancelled", format!("by {by}: {reason}"))
         }
     };

@@ -246,6 +246,7 @@ mod tests {
     fn a_missing_workspace_is_named() {
         let builtins = Builtins {
             children: None,
+            hidden: Vec::new(),
             workspace: "/nonexistent/folder".into(),
             protected: Vec::new(),
             state: "/nonexistent/state".into(),

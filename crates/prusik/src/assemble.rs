@@ -8,8 +8,8 @@ use prusik_core::agent::Agent;
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
 use prusik_tool::{
-    Builtins, Children, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox, Transport as Wire,
-    builtin_contract, end_orphans,
+    Builtins, Children, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox,
+    Transport as Wire, builtin_contract, end_orphans,
 };
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -99,11 +99,7 @@ pub async fn fresh(
 /// The run's lease is held by now: nobody else starts anything for it. What a dead driver of it left
 /// running is ended first, so that no call of it lands after its probe was asked.
 pub async fn again(project: &Project, agent: &Agent) -> Result<(World, Tools), Stopped> {
-    let folder = state_folder(project).join(CHILDREN);
-    let ended = tokio::task::spawn_blocking(move || end_orphans(&folder)).await;
-    ended
-        .map_err(|error| Stopped::unavailable(error.to_string()))?
-        .map_err(|error| Stopped::unavailable(error.to_string()))?;
+    no_orphans(project).await?;
     let model = connect_model(project, &agent.model.alias)?;
     let known = agent.tools.iter().map(|tool| ToolInfo {
         name: tool.name.clone(),
@@ -123,6 +119,15 @@ pub async fn again(project: &Project, agent: &Agent) -> Result<(World, Tools), S
     let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
     let world = world(model, &toolbox, agent);
     Ok((world, Tools(toolbox)))
+}
+
+/// Ends what killed processes left running for runs of the project. Whoever says, or lets a probe say,
+/// whether a call landed, does this first; the run's lease must be held by then.
+pub async fn no_orphans(project: &Project) -> Result<(), Stopped> {
+    let folder = state_folder(project).join(CHILDREN);
+    let ended = tokio::task::spawn_blocking(move || end_orphans(&folder)).await;
+    let ended = ended.map_err(|error| Stopped::unavailable(error.to_string()))?;
+    ended.map(|_| ()).map_err(|error| Stopped::unavailable(error.to_string()))
 }
 
 fn world(model: Arc<dyn prusik_model::Model>, toolbox: &Toolbox, agent: &Agent) -> World {
@@ -152,6 +157,7 @@ fn builtins(project: &Project, children: &Children) -> Result<Builtins, Stopped>
     Ok(Builtins {
         workspace,
         protected: protected(project),
+        hidden: hidden(project),
         state: state_folder(project).join("edits"),
         shell: if project.has_unconfined_shell() {
             ShellPolicy::Unconfined
@@ -168,6 +174,20 @@ fn protected(project: &Project) -> Vec<PathBuf> {
     for model in project.config().models.values() {
         paths.extend(model.script.clone());
         paths.extend(model.cassette.clone());
+    }
+    paths.iter().map(|path| project.root().join(path)).collect()
+}
+
+/// Returns what no file tool may even read: the files that hold keys, and our own records.
+fn hidden(project: &Project) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for model in project.config().models.values() {
+        if let Some(SecretRef::File(path)) = project.key_of(model) {
+            paths.push(path);
+        }
+    }
+    for server in project.servers() {
+        paths.extend(server.secret_files().into_iter().map(Path::to_owned));
     }
     let mut paths: Vec<PathBuf> = paths.iter().map(|path| project.root().join(path)).collect();
     let store = project.store_path();

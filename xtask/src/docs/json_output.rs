@@ -238,6 +238,10 @@ fn shown() -> Object {
             "spent": SPENT,
             "budget": Budget { turns: Some(20), ..Budget::default() },
             "in_doubt": [CALL],
+            "open_calls": [{
+                "call": CALL, "tool": "bank__pay", "arguments": {"reference": "2041"},
+                "stage": {"in_doubt": {"attempt": 1, "reason": "the process died"}},
+            }],
             "records": 12,
             "created_ms": AT,
             "updated_ms": AT,
@@ -251,6 +255,7 @@ fn shown() -> Object {
             ("spent", SPENT_MEANING),
             ("budget", "The ceilings; one that is left out does not bind"),
             ("in_doubt", "The calls that a person must settle"),
+            ("open_calls", "The calls of the open turn, with their arguments and where each stands"),
             ("records", "How many records the journal has"),
             ("created_ms", "When the run began"),
             ("updated_ms", "When its last record was written"),

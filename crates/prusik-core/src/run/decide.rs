@@ -57,6 +57,12 @@ impl Draft<'_> {
         self.emit(Event::Prompted(Prompted { text: text.into(), why }));
     }
 
+    /// Ends the run where it stands, and says which calls nobody has found out about.
+    pub fn cancel(&mut self, by: String, reason: String) {
+        let in_doubt = self.state.unresolved(self.definition);
+        self.finish(Ending::Cancelled { by, reason, in_doubt });
+    }
+
     fn park(&mut self, reason: ParkReason) {
         self.emit(Event::RunParked(RunParked { reason }));
     }
@@ -75,7 +81,7 @@ impl Draft<'_> {
                     Stop::WallTime => self.park(budget::wall_park(&self.state, self.now.at)),
                     Stop::Cancelled { by, reason } => {
                         let (by, reason) = (by.clone(), reason.clone());
-                        self.finish(Ending::Cancelled { by, reason });
+                        self.cancel(by, reason);
                     }
                 }
             }
@@ -396,7 +402,10 @@ impl Draft<'_> {
     fn doubt(&mut self, id: CallId, reason: &str) {
         let Some(call) = self.state.calls.get(&id) else { return };
         let attempt = Attempt(call.attempts);
+        // A cancelled run asks nothing any more.
+        let cancelled = matches!(self.stop, Some(Stop::Cancelled { .. }));
         let (resolved_by, reason) = match probe_arguments(self.definition, &self.state, id) {
+            Ok(Some(_)) if cancelled => (Resolver::Person, reason.to_owned()),
             Ok(Some(_)) => (Resolver::Probe, reason.to_owned()),
             Ok(None) => (Resolver::Person, reason.to_owned()),
             Err(problem) => {

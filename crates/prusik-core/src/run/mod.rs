@@ -519,7 +519,7 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
         Input::Cancelled { by, reason } => {
             // A parked run has nothing under way, and `settle` leaves it alone.
             if matches!(draft.state.status, Status::Parked(_)) {
-                draft.finish(crate::event::Ending::Cancelled { by, reason });
+                draft.cancel(by, reason);
             }
         }
         Input::Settled { call, verdict, by } => draft.settled(call, verdict, &by)?,

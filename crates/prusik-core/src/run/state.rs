@@ -371,6 +371,19 @@ impl State {
             .collect()
     }
 
+    /// Returns the open calls that may have changed the world, whoever is to find out.
+    pub fn unresolved(&self, definition: &Definition) -> Vec<CallId> {
+        let changes = |call: &Call| {
+            definition.held(&call.tool).is_none_or(|h| h.tool.contract.effect != EffectClass::Read)
+        };
+        let open = self.calls.iter().filter(|(_, call)| match call.stage {
+            Stage::Probing { .. } | Stage::InDoubt { .. } => true,
+            Stage::Started { .. } => call.haunted && changes(call),
+            Stage::Waiting | Stage::Done => false,
+        });
+        open.map(|(id, _)| *id).collect()
+    }
+
     pub fn ended(&self) -> bool {
         matches!(self.status, Status::Ended(_))
     }

@@ -355,7 +355,15 @@ fn line(event: &Event) -> String {
             Ending::Completed { answer, output: None } => format!("COMPLETED {answer:?}"),
             Ending::Completed { output: Some(output), .. } => format!("COMPLETED {output}"),
             Ending::Failed { reason, message } => format!("FAILED {}: {message}", json!(reason)),
-            Ending::Cancelled { by, reason } => format!("CANCELLED by {by}: {reason}"),
+            Ending::Cancelled { by, reason, in_doubt } => {
+                let calls: Vec<_> = in_doubt.iter().map(ToString::to_string).collect();
+                let doubt = if calls.is_empty() {
+                    String::new()
+                } else {
+                    format!("; in doubt: {}", calls.join(", "))
+                };
+                format!("CANCELLED by {by}: {reason}{doubt}")
+            }
         },
     }
 }

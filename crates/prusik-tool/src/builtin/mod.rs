@@ -16,8 +16,7 @@ use prusik_core::outcome::{Refusal, Reply, kind};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CallAttempt, Tool, ToolInfo};
-use crate::Children;
+use crate::{CallAttempt, Children, Tool, ToolInfo};
 use edits::EditRecords;
 use problem::Problem;
 pub use shell::ShellPolicy;
@@ -31,6 +30,8 @@ pub struct Builtins {
     pub workspace: PathBuf,
     /// What is never written, although it lies in the workspace: the files that steer the project.
     pub protected: Vec<PathBuf>,
+    /// What is not read either, although it lies in the workspace: keys, and our own records.
+    pub hidden: Vec<PathBuf>,
     /// A folder of ours where `edit` notes what it is about to do, so that it can be repeated
     /// after a crash. Made if missing; should not be writable by agents.
     pub state: PathBuf,
@@ -43,7 +44,7 @@ impl Builtins {
     /// Returns the tools. Fails if the workspace cannot be opened.
     pub(crate) fn tools(&self) -> std::io::Result<Vec<Arc<dyn Tool>>> {
         let shared = Arc::new(Shared {
-            workspace: Workspace::open(&self.workspace, &self.protected)?,
+            workspace: Workspace::open(&self.workspace, &self.protected, &self.hidden)?,
             records: EditRecords::new(self.state.clone()),
         });
         let mut tools: Vec<Arc<dyn Tool>> = Vec::new();

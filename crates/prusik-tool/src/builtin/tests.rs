@@ -32,6 +32,7 @@ fn fixture() -> Fixture {
     fs::write(root.join("prusik.yaml"), "").unwrap();
     let builtins = Builtins {
         children: None,
+        hidden: vec!["keys".into()],
         workspace: root.clone(),
         protected: vec!["prusik.yaml".into()],
         state: folder.path().join("state"),
@@ -160,12 +161,13 @@ async fn write_says_the_same_when_it_is_repeated() {
     assert_eq!(kind, "protected");
 }
 
+fn edit(old: &str, new: &str, all: bool) -> Value {
+    json!({"path": "notes.md", "old_text": old, "new_text": new, "replace_all": all})
+}
+
 #[tokio::test]
 async fn edit_replaces_exactly_one_place_or_all() {
     let fixture = fixture();
-    let edit = |old: &str, new: &str, all: bool| {
-        json!({"path": "notes.md", "old_text": old, "new_text": new, "replace_all": all})
-    };
     assert_eq!(fixture.kind("edit", edit("a", "b", false)).await, "not_unique");
     assert_eq!(fixture.kind("edit", edit("zeta", "b", false)).await, "no_match");
     assert_eq!(fixture.kind("edit", edit("beta", "beta", false)).await, "no_change");

@@ -36,6 +36,8 @@ pub struct Workspace {
     given: PathBuf,
     /// Relative to the root, links resolved.
     protected: Vec<PathBuf>,
+    /// The same, for what may not even be read.
+    hidden: Vec<PathBuf>,
 }
 
 /// What a path is wanted for.
@@ -73,26 +75,31 @@ impl Place {
 
 impl Workspace {
     /// Opens the folder at `root`. Each of `protected` is a path, absolute or relative to `root`,
-    /// that is never written, nor anything below it, whether it exists yet or not.
-    pub fn open(root: &Path, protected: &[PathBuf]) -> std::io::Result<Self> {
+    /// that is never written, nor anything below it, whether it exists yet or not; what is `hidden` is
+    /// not read either.
+    pub fn open(root: &Path, protected: &[PathBuf], hidden: &[PathBuf]) -> std::io::Result<Self> {
         let real = root.canonicalize()?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(&real, flags, Mode::empty())?;
-        let mut relative = Vec::new();
-        for path in protected {
-            let absolute = real.join(path);
-            // Both the name and what it leads to are protected.
-            for path in [absolute.canonicalize().ok(), Some(absolute)].into_iter().flatten() {
-                for base in [real.as_path(), root] {
-                    if let Ok(rel) = path.strip_prefix(base)
-                        && !relative.contains(&rel.to_owned())
-                    {
-                        relative.push(rel.to_owned());
+        let relative = |paths: &[PathBuf]| {
+            let mut relative = Vec::new();
+            for path in paths {
+                let absolute = real.join(path);
+                // Both the name and what it leads to are meant.
+                for path in [absolute.canonicalize().ok(), Some(absolute)].into_iter().flatten() {
+                    for base in [real.as_path(), root] {
+                        if let Ok(rel) = path.strip_prefix(base)
+                            && !relative.contains(&rel.to_owned())
+                        {
+                            relative.push(rel.to_owned());
+                        }
                     }
                 }
             }
-        }
-        Ok(Self { dir, root: real, given: root.to_owned(), protected: relative })
+            relative
+        };
+        let (protected, hidden) = (relative(protected), relative(hidden));
+        Ok(Self { dir, root: real, given: root.to_owned(), protected, hidden })
     }
 
     /// Returns the real path of the folder.
@@ -146,16 +153,8 @@ impl Workspace {
         path.strip_prefix(&self.root).or_else(|_| path.strip_prefix(&self.given)).ok()
     }
 
-    /// Letters' case is ignored, because some file systems do.
-    fn is_protected(&self, rel: &Path) -> bool {
-        self.protected.iter().any(|protected| {
-            let mut parts = rel.components();
-            protected.components().all(|part| {
-                parts
-                    .next()
-                    .is_some_and(|other| other.as_os_str().eq_ignore_ascii_case(part.as_os_str()))
-            })
-        })
+    fn refuses(&self, rel: &Path, intent: Intent) -> bool {
+        is_below(rel, &self.hidden) || (intent == Intent::Write && is_below(rel, &self.protected))
     }
 }
 
@@ -182,7 +181,7 @@ impl Walk<'_> {
                 continue;
             }
             let rel = self.rel().join(&name);
-            if self.intent == Intent::Write && self.workspace.is_protected(&rel) {
+            if self.workspace.refuses(&rel, self.intent) {
                 let message = format!("{} is protected", rel.display());
                 return Err(Problem::new(Kind::Protected, message));
             }
@@ -257,6 +256,18 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Letters' case is ignored, because some file systems do.
+fn is_below(rel: &Path, folders: &[PathBuf]) -> bool {
+    folders.iter().any(|folder| {
+        let mut parts = rel.components();
+        folder.components().all(|part| {
+            parts
+                .next()
+                .is_some_and(|other| other.as_os_str().eq_ignore_ascii_case(part.as_os_str()))
+        })
+    })
 }
 
 fn components(path: &Path) -> VecDeque<OsString> {

@@ -32,7 +32,7 @@ fn fixture() -> Fixture {
     symlink("agents", root.join("alias")).unwrap();
     symlink("a/made-through-a-link", root.join("fresh")).unwrap();
     let protected = ["prusik.yaml", "agents", ".git"].map(PathBuf::from);
-    let workspace = Workspace::open(&root, &protected).unwrap();
+    let workspace = Workspace::open(&root, &protected, &["keys".into()]).unwrap();
     Fixture { _folder: folder, root, outside, workspace }
 }
 
@@ -91,7 +91,7 @@ fn a_workspace_behind_a_link_is_resolved_once() {
     let fixture = fixture();
     let link = fixture.outside.join("link");
     symlink(&fixture.root, &link).unwrap();
-    let workspace = Workspace::open(&link, &[link.join("agents")]).unwrap();
+    let workspace = Workspace::open(&link, &[link.join("agents")], &[]).unwrap();
     let through_link = link.join("a/file");
     assert_eq!(workspace.read_file(through_link.to_str().unwrap(), 100).unwrap(), b"inside");
     assert_eq!(kind(write(&workspace, "agents/x.md")), Kind::Protected);
@@ -122,6 +122,20 @@ fn protected_paths_are_read_and_never_written() {
     assert_eq!(workspace.read_file("alias/a.md", 100).unwrap(), b"agent");
     write(workspace, "agents.txt").unwrap();
     write(workspace, "prusik.yaml.bak").unwrap();
+}
+
+#[test]
+fn hidden_paths_are_neither_read_nor_written() {
+    let fixture = fixture();
+    let workspace = &fixture.workspace;
+    fs::create_dir_all(fixture.root.join("keys")).unwrap();
+    fs::write(fixture.root.join("keys/bank"), "secret").unwrap();
+    symlink("keys", fixture.root.join("innocent")).unwrap();
+    for path in ["keys/bank", "KEYS/bank", "./a/../keys/bank", "innocent/bank", "keys"] {
+        assert_eq!(kind(workspace.open_file(path)), Kind::Protected, "{path}");
+        assert_eq!(kind(write(workspace, path)), Kind::Protected, "{path}");
+    }
+    assert_eq!(kind(workspace.find("keys", Intent::Read)), Kind::Protected);
 }
 
 #[test]

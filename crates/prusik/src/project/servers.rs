@@ -25,6 +25,20 @@ pub struct Server {
     pub start_timeout_ms: u64,
 }
 
+impl Server {
+    /// Returns the files that hold its secrets.
+    pub fn secret_files(&self) -> Vec<&Path> {
+        let templates: Vec<&Template> = match &self.transport {
+            Transport::Stdio { command, args, env, .. } => {
+                [command].into_iter().chain(args).chain(env.values()).collect()
+            }
+            Transport::Http { url, headers } => [url].into_iter().chain(headers.values()).collect(),
+            Transport::Unsupported { .. } => Vec::new(),
+        };
+        templates.into_iter().filter_map(Template::secret_file).collect()
+    }
+}
+
 /// How a server is reached.
 #[derive(Debug, Clone)]
 pub enum Transport {

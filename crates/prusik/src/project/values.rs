@@ -217,6 +217,14 @@ impl Template {
         }
     }
 
+    /// Returns the file that holds the whole of it.
+    pub fn secret_file(&self) -> Option<&Path> {
+        match self.0.as_slice() {
+            [Part::Secret(SecretRef::File(path))] => Some(path),
+            _ => None,
+        }
+    }
+
     /// Fetches what the references stand for.
     pub fn resolve(
         &self,

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::prusik::{json_lines, prusik, said, write_files};
+use crate::prusik::{json_lines, prusik, prusik_command, said, wait_for, write_files};
 
 const AGENT: &str = "---\nname: main\ndescription: d\ntools: [list, write, shell]\n---\nDo it.\n";
 
@@ -85,22 +85,10 @@ turns:
   - say: Done.
 ";
     project(folder, script, "");
-    let child = Command::new(env!("CARGO_BIN_EXE_prusik"))
-        .current_dir(folder)
-        .args(["run", "Do it", "--json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child =
+        prusik_command(folder, &["run", "Do it", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     wait_for(&folder.join("workspace/begun"));
     child
-}
-
-fn wait_for(path: &Path) {
-    let end = std::time::Instant::now() + std::time::Duration::from_mins(1);
-    while !path.exists() {
-        assert!(std::time::Instant::now() < end, "{} does not appear", path.display());
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
 }
 
 /// Returns the run's last words and its exit code.

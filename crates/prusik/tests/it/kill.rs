@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::prusik::{json_lines, prusik, prusik_with, said, write_files};
+use crate::prusik::{json_lines, prusik, prusik_command, prusik_with, said, wait_for, write_files};
 
 const PROJECT: &str = "
 models:
@@ -206,40 +207,75 @@ fn ledger_lines(path: PathBuf) -> Vec<Value> {
     std::fs::read(path).map(|bytes| json_lines(&bytes)).unwrap_or_default()
 }
 
+fn ledger_project(folder: &Path, script: &str) {
+    let server = include_str!("ledger.py");
+    write_files(
+        folder,
+        &[
+            ("prusik.yaml", PROJECT),
+            ("agents/main.md", AGENT),
+            ("script.yaml", script),
+            ("ledger.py", server),
+        ],
+    );
+}
+
+fn ledger_effects(folder: &Path) -> BTreeMap<String, usize> {
+    let mut times = BTreeMap::new();
+    for line in ledger_lines(folder.join("ledger.jsonl")) {
+        let (tool, name) = (line["tool"].as_str().unwrap(), line["name"].as_str().unwrap());
+        *times.entry(format!("{tool} {name}")).or_default() += 1;
+    }
+    times
+}
+
 #[test]
 fn every_effect_class_lands_once_whenever_the_process_dies() {
     let case = Case {
-        make: |folder| {
-            let server = include_str!("ledger.py");
-            write_files(
-                folder,
-                &[
-                    ("prusik.yaml", PROJECT),
-                    ("agents/main.md", AGENT),
-                    ("script.yaml", SCRIPT),
-                    ("ledger.py", server),
-                ],
-            );
-        },
+        make: |folder| ledger_project(folder, SCRIPT),
         task: "Do everything.",
-        landed: |folder| {
-            let mut times = BTreeMap::new();
-            for line in ledger_lines(folder.join("ledger.jsonl")) {
-                let effect = format!(
-                    "{} {}",
-                    line["tool"].as_str().unwrap(),
-                    line["name"].as_str().unwrap()
-                );
-                *times.entry(effect).or_default() += 1;
-            }
-            times
-        },
+        landed: ledger_effects,
     };
     let (points, questions) = kill_everywhere(&case);
     assert!(points >= 30, "only {points} points");
     // The three calls that nothing but a person can settle, killed between effect and outcome and
     // between intent and effect.
     assert!(questions >= 6, "only {questions} questions");
+}
+
+/// Kills the process while its server is inside a write that takes `seconds` to land, resumes at once,
+/// and returns how often a person was needed.
+fn kill_inside_a_write(tool: &str, seconds: &str) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let turns =
+        format!("turns: [{{call: [{{tool: s__{tool}, arguments: {{name: a}}}}]}}, {{say: Done.}}]");
+    ledger_project(folder, &turns);
+    write_files(folder, &[("slow", seconds)]);
+    let mut run = prusik_command(folder, &["run", "Do it."]).stdout(Stdio::null()).spawn().unwrap();
+    wait_for(&folder.join("begun"));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let case = Case { make: |_| {}, task: "Do it.", landed: ledger_effects };
+    let questions = finish(&case, folder, &format!("in {tool}, {seconds} s before it lands"));
+    // Whatever was going to land has landed: the server that could still do it has ended.
+    let landed = ledger_effects(folder);
+    assert_eq!(landed, BTreeMap::from([(format!("{tool} a"), 1)]));
+    questions
+}
+
+/// The server finds its input closed and may finish what it is doing, within a moment.
+#[test]
+fn a_write_that_lands_after_the_kill_is_found() {
+    assert_eq!(kill_inside_a_write("pay", "0.5"), 0);
+    assert_eq!(kill_inside_a_write("send", "0.5"), 1);
+}
+
+/// The server would land the write long after the probe was asked; it is ended before.
+#[test]
+fn a_write_that_would_land_after_its_probe_never_does() {
+    assert_eq!(kill_inside_a_write("pay", "20"), 0);
+    assert_eq!(kill_inside_a_write("send", "20"), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 LEDGER = sys.argv[1]
 
@@ -21,6 +22,16 @@ def land(tool, name, key=None):
         os.fsync(ledger.fileno())
 
 
+def dawdle():
+    """Where a file says so, once: tells that the call has begun, and takes its time before it lands."""
+    if os.path.exists("slow"):
+        with open("slow") as slow:
+            seconds = float(slow.read())
+        os.remove("slow")
+        open("begun", "w").close()
+        time.sleep(seconds)
+
+
 def call(tool, arguments):
     name = arguments["name"]
     if tool == "look":
@@ -33,6 +44,7 @@ def call(tool, arguments):
     if tool == "find":
         return {"found": any(line["tool"] == "pay" and line["name"] == name for line in lines())}
     if tool in ("pay", "send"):
+        dawdle()
         land(tool, name)
         return {"name": name, "done": tool}
     raise KeyError(tool)

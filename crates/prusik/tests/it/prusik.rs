@@ -12,12 +12,24 @@ pub fn prusik(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Calls the binary in `folder` with variables added to the environment.
 pub fn prusik_with(folder: &Path, arguments: &[&str], env: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_prusik"))
-        .current_dir(folder)
-        .args(arguments)
-        .envs(env.iter().copied())
-        .output()
-        .expect("the binary starts")
+    let mut command = prusik_command(folder, arguments);
+    command.envs(env.iter().copied()).output().expect("the binary starts")
+}
+
+/// Returns the binary, to be started in `folder`.
+pub fn prusik_command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_prusik"));
+    command.current_dir(folder).args(arguments);
+    command
+}
+
+/// Waits until a file is there.
+pub fn wait_for(path: &Path) {
+    let end = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while !path.exists() {
+        assert!(std::time::Instant::now() < end, "{} does not appear", path.display());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 /// Returns what an output says, for messages and searches.

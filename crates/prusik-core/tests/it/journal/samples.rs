@@ -284,7 +284,7 @@ fn run_finished() -> Vec<Event> {
         Ending::Completed { answer: answer(), output: Some(json!({"paid": 3})) },
         Ending::Completed { answer: answer(), output: Some(json!(null)) },
         Ending::Completed { answer: answer(), output: None },
-        Ending::Cancelled { by: "ann".into(), reason: "wrong task".into() },
+        Ending::Cancelled { by: "ann".into(), reason: "wrong task".into(), in_doubt: Vec::new() },
     ];
     let reasons = [
         FailReason::Refused,

@@ -87,6 +87,13 @@ fn a_cancelled_run_tells_its_write_to_hurry_and_ends_when_it_is_back() {
 }
 
 #[test]
+fn a_run_cancelled_in_doubt_asks_nothing_more_and_says_what_is_open() {
+    let mut story = begin();
+    story.answers(asks([("pay", json!({"ref": "a"}))])).cancelled().replies("1.1", lost());
+    tell!(story);
+}
+
+#[test]
 fn a_parked_run_is_cancelled_at_once_and_an_ended_one_takes_nothing() {
     let mut story = begin();
     story.interrupted().cancelled().resumed().cancelled();

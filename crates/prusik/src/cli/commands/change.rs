@@ -4,19 +4,23 @@ use prusik_core::event::{Event, Verdict};
 use prusik_core::ids::{CallId, Seq};
 use prusik_core::input::Input;
 use prusik_core::run::Status;
-use prusik_engine::{EngineError, now};
+use prusik_engine::{EngineError, Held, now};
 use prusik_store::{Signal, StoreError};
 use serde_json::json;
 
+use super::run::open_calls;
 use super::{Place, engine, find_run, person};
+use crate::assemble::no_orphans;
 use crate::cli::args::SettleArgs;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::put;
 use crate::cli::text::{Paint, one_line};
 use crate::cli::timeline::Timeline;
+use crate::project::Project;
 
 pub async fn cancel(place: &Place, run: &str, reason: String) -> Result<Exit, Stopped> {
-    let engine = engine(&place.project()?)?;
+    let project = place.project()?;
+    let engine = engine(&project)?;
     let id = find_run(&engine, run).await?;
     let by = person();
     let mut held = match engine.open(&id).await {
@@ -34,19 +38,26 @@ pub async fn cancel(place: &Place, run: &str, reason: String) -> Result<Exit, St
         }
         Err(error) => return Err(error.into()),
     };
-    if held.run().state().status == Status::Running {
-        held.submit(Input::Recovered { by: by.clone() }).await?;
-    }
-    let cancelled = held.submit(Input::Cancelled { by, reason }).await;
-    let doubts = held.run().state().doubts();
+    let changed = change(&project, &mut held, Input::Cancelled { by, reason }).await;
+    let left = open_calls(held.run(), &held.run().state().unresolved(held.run().definition()));
     held.release().await?;
-    cancelled?;
+    changed?;
     answer(place, &id, "cancelled", &format!("run {id} is cancelled"));
-    if !doubts.is_empty() && !place.json {
-        let calls: Vec<String> = doubts.iter().map(ToString::to_string).collect();
-        put(&format!("nobody knows whether call {} took effect\n", calls.join(", ")));
+    if !left.is_empty() && !place.json {
+        put(&format!("nobody has found out whether this took effect:\n{left}"));
     }
     Ok(Exit::Done)
+}
+
+/// Changes a run that nobody drives. One that was killed has not been looked at since: its calls come
+/// into doubt now, and what it left running ends.
+async fn change(project: &Project, held: &mut Held, input: Input) -> Result<(), Stopped> {
+    if held.run().state().status == Status::Running {
+        no_orphans(project).await?;
+        held.submit(Input::Recovered { by: person() }).await?;
+    }
+    held.submit(input).await?;
+    Ok(())
 }
 
 fn answer(place: &Place, run: &prusik_core::ids::RunId, what: &str, text: &str) {
@@ -72,19 +83,12 @@ pub async fn settle(place: &Place, args: SettleArgs) -> Result<Exit, Stopped> {
     } else {
         Verdict::Unknown
     };
-    let engine = engine(&place.project()?)?;
+    let project = place.project()?;
+    let engine = engine(&project)?;
     let id = find_run(&engine, &args.run).await?;
     let mut held = engine.open(&id).await?;
-    // A run that was killed has not been looked at since: its calls come into doubt now.
-    let looked_at = if held.run().state().status == Status::Running {
-        held.submit(Input::Recovered { by: person() }).await.map(|_| ())
-    } else {
-        Ok(())
-    };
-    let settled = match looked_at {
-        Ok(()) => held.submit(Input::Settled { call, verdict, by: person() }).await.map(|_| ()),
-        Err(error) => Err(error),
-    };
+    let by = person();
+    let settled = change(&project, &mut held, Input::Settled { call, verdict, by }).await;
     let left = held.run().state().doubts();
     held.release().await?;
     settled?;

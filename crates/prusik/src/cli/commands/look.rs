@@ -105,10 +105,13 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
     let loaded = engine.read(&id).await?;
     let state = loaded.state();
     if place.json {
+        let open: Vec<_> = state.calls.iter().map(|(id, call)| {
+            json!({"call": id, "tool": call.tool, "arguments": call.arguments(), "stage": call.stage})
+        }).collect();
         let object = json!({
             "run": id, "agent": state.started.agent, "task": state.started.task,
             "definition": state.started.definition, "status": state.status, "spent": state.spent,
-            "budget": state.budget, "in_doubt": state.doubts(), "records": state.seq,
+            "budget": state.budget, "in_doubt": state.doubts(), "open_calls": open, "records": state.seq,
             "created_ms": state.created, "updated_ms": state.updated,
         });
         put(&format!("{object}\n"));
@@ -144,7 +147,7 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
         usd(spent.nano_usd),
         duration(spent.wall_ms)
     ));
-    put(&status_lines(place, id.as_str(), &state.status, &state.doubts(), paint));
+    put(&status_lines(place, &loaded, paint));
     Ok(Exit::Done)
 }
 

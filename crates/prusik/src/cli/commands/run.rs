@@ -3,9 +3,11 @@
 use std::io::Read as _;
 use std::sync::Arc;
 
+use prusik_core::budget::BudgetKind;
 use prusik_core::event::{Ending, ParkReason};
+use prusik_core::ids::CallId;
 use prusik_core::input::Input;
-use prusik_core::run::{Status, waits_for_network};
+use prusik_core::run::{Run, Stage, State, Status, waits_for_network};
 use prusik_engine::{Command, Held, Observer, World};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -22,6 +24,9 @@ use crate::cli::values;
 
 /// Longest task that is read, in bytes.
 const TASK_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Fewest tokens that a parked run is offered: a few turns of any conversation that is not long.
+const TOKENS_MORE: u64 = 50_000;
 
 pub async fn run(place: &Place, args: RunArgs) -> Result<Exit, Stopped> {
     let project = place.project()?;
@@ -234,7 +239,7 @@ fn report(place: &Place, held: &Held, paint: Paint) -> Exit {
         count(spent.tokens),
         duration(spent.wall_ms)
     );
-    put(&status_lines(place, held.id().as_str(), &state.status, &state.doubts(), paint));
+    put(&status_lines(place, held.run(), paint));
     put(&format!("{}\n", paint.dim(&summary)));
     exit
 }
@@ -250,18 +255,21 @@ pub fn exit_of(status: &Status) -> Exit {
 }
 
 /// Returns how a run stands and the commands that bring it on.
-pub fn status_lines(
-    place: &Place,
-    run: &str,
-    status: &Status,
-    doubts: &[prusik_core::ids::CallId],
-    paint: Paint,
-) -> String {
+pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
     let option = place.option();
-    match status {
+    let state = run.state();
+    let id = &state.started.run;
+    match &state.status {
         Status::Running => {
-            let next = format!("prusik{option} resume {run}");
-            format!("{}: if nobody drives it any more, {next}\n", paint.yellow("not ended"))
+            let next = format!("prusik{option} resume {id}");
+            let open: Vec<CallId> = state
+                .calls
+                .iter()
+                .filter(|(_, call)| !matches!(call.stage, Stage::Waiting | Stage::Done))
+                .map(|(id, _)| *id)
+                .collect();
+            let head = paint.yellow("not ended");
+            format!("{head}: if nobody drives it any more, {next}\n{}", open_calls(run, &open))
         }
         Status::Ended(Ending::Completed { output, .. }) => {
             let mut text = format!("{}\n", paint.green("✓ completed"));
@@ -271,22 +279,27 @@ pub fn status_lines(
             text
         }
         Status::Ended(Ending::Failed { message, .. }) => {
-            let look = format!("prusik{option} show {run}");
+            let look = format!("prusik{option} show {id}");
             format!(
                 "{}\n{look} shows how it came to that\n",
                 paint.red(&format!("✗ failed: {}", printable(message)))
             )
         }
-        Status::Ended(Ending::Cancelled { by, reason }) => {
-            format!(
-                "{}\n",
-                paint.yellow(&format!("✗ cancelled by {}: {}", printable(by), printable(reason)))
-            )
+        Status::Ended(Ending::Cancelled { by, reason, in_doubt }) => {
+            let head = format!("✗ cancelled by {}: {}", printable(by), printable(reason));
+            let mut text = format!("{}\n", paint.yellow(&head));
+            if !in_doubt.is_empty() {
+                text.push_str("nobody has found out whether this took effect:\n");
+                text.push_str(&open_calls(run, in_doubt));
+            }
+            text
         }
         Status::Parked(reason) => {
             let mut text =
                 format!("{}\n", paint.yellow(&format!("⏸ parked: {}", park_reason(reason))));
-            for next in next_steps(reason, doubts, &option, run) {
+            let doubts = state.doubts();
+            text.push_str(&open_calls(run, &doubts));
+            for next in next_steps(reason, state, &doubts, &option) {
                 text.push_str(&format!("  {next}\n"));
             }
             text
@@ -294,26 +307,36 @@ pub fn status_lines(
     }
 }
 
-fn next_steps(
-    reason: &ParkReason,
-    doubts: &[prusik_core::ids::CallId],
-    option: &str,
-    run: &str,
-) -> Vec<String> {
+/// Returns a line for each of these calls: what it was, with all of its arguments, so that a person can
+/// find out what became of it.
+pub fn open_calls(run: &Run, calls: &[CallId]) -> String {
+    let mut text = String::new();
+    for id in calls {
+        if let Some(call) = run.state().calls.get(id) {
+            let (tool, arguments) = (printable(&call.tool), call.arguments().to_string());
+            text.push_str(&format!("  call {id}: {tool} {}\n", printable(&arguments)));
+        }
+    }
+    text
+}
+
+fn next_steps(reason: &ParkReason, state: &State, doubts: &[CallId], option: &str) -> Vec<String> {
+    let run = &state.started.run;
     let resume = format!("prusik{option} resume {run}");
     match reason {
-        ParkReason::Budget { kind, limit, .. } => {
+        ParkReason::Budget { kind, limit, spent } => {
+            // Twice as much, and enough for the next step whatever the ceiling was.
+            let twice = limit.max(spent).saturating_mul(2);
             let more = match kind {
-                prusik_core::budget::BudgetKind::NanoUsd => {
-                    let dollars = limit.saturating_mul(2).div_ceil(10_000_000);
-                    format!("{}.{:02}", dollars / 100, dollars % 100)
+                BudgetKind::NanoUsd => {
+                    let cents = twice.max(spent + 100_000_000).div_ceil(10_000_000);
+                    format!("{}.{:02}", cents / 100, cents % 100)
                 }
-                prusik_core::budget::BudgetKind::WallMs => {
-                    format!("{}s", limit.saturating_mul(2).div_ceil(1_000))
+                BudgetKind::WallMs => {
+                    format!("{}s", twice.max(60_000).div_ceil(1_000))
                 }
-                prusik_core::budget::BudgetKind::Turns
-                | prusik_core::budget::BudgetKind::Tokens
-                | prusik_core::budget::BudgetKind::ToolCalls => limit.saturating_mul(2).to_string(),
+                BudgetKind::Tokens => twice.max(spent + TOKENS_MORE).to_string(),
+                BudgetKind::Turns | BudgetKind::ToolCalls => twice.max(10).to_string(),
             };
             vec![format!("{resume} --raise {kind}={more}")]
         }
