@@ -86,6 +86,22 @@ pub struct FailureTerm {
     /// when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matches: Option<String>,
+    /// CEL over `reply` that is true when the tool means this kind, whether it says that it failed or
+    /// not. `reply` has `is_error`, `message` (all text), `code` (of JSON-RPC or HTTP; null where there
+    /// is none) and `value` (the structured part; null where there is none).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Expr>,
+}
+
+/// Calls that the project forbids.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DenyRule {
+    /// CEL over `args`: true for a call that must not be made. A call of which it cannot be said is
+    /// not made either.
+    pub when: Expr,
+    /// What the model is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tell: Option<String>,
 }
 
 /// How often and how soon a failed attempt is repeated: exponential, with full jitter.
@@ -95,13 +111,18 @@ pub struct RetryPolicy {
     pub attempts_max: u32,
     pub backoff_ms: u64,
     pub backoff_ms_max: u64,
+    /// No try begins later than this after the first one began, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<u64>,
 }
 
 impl RetryPolicy {
     /// The policy of tools that declare none: three tries within a few seconds.
-    pub const TOOL: Self = Self { attempts_max: 3, backoff_ms: 200, backoff_ms_max: 5_000 };
+    pub const TOOL: Self =
+        Self { attempts_max: 3, backoff_ms: 200, backoff_ms_max: 5_000, deadline_ms: None };
     /// The policy of model calls: rate limits pass within minutes.
-    pub const MODEL: Self = Self { attempts_max: 6, backoff_ms: 500, backoff_ms_max: 30_000 };
+    pub const MODEL: Self =
+        Self { attempts_max: 6, backoff_ms: 500, backoff_ms_max: 30_000, deadline_ms: None };
 
     /// Returns how long to wait before try number `attempt`, in milliseconds: a point between 0
     /// and the exponential ceiling, chosen by `entropy`.
@@ -127,12 +148,23 @@ pub struct Contract {
     pub undo: Option<Undo>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failures: BTreeMap<String, FailureTerm>,
+    /// By the rule's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub deny: BTreeMap<String, DenyRule>,
+    /// Whether a result that says nothing is a failure.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub empty_fails: bool,
     pub timeout_ms: u64,
     pub retry: RetryPolicy,
     /// A result above this becomes a blob; the model sees its head, its tail and a handle.
     pub result_bytes_max: u64,
     /// Whether calls of this tool may run beside other calls of the same turn. Reads always may.
     pub parallel: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Contract {
@@ -147,6 +179,8 @@ impl Contract {
             probe: None,
             undo: None,
             failures: BTreeMap::new(),
+            deny: BTreeMap::new(),
+            empty_fails: false,
             timeout_ms: Self::TIMEOUT_MS,
             retry: RetryPolicy::TOOL,
             result_bytes_max: Self::RESULT_BYTES_MAX,

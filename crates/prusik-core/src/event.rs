@@ -46,7 +46,11 @@ pub enum Event {
     RunResumed(RunResumed),
     /// The run begins with records of another; those before this one are shared.
     RunForked(RunForked),
-    /// The last event of every run that ended.
+    /// What the run did is to be undone.
+    CompensationStarted(CompensationStarted),
+    /// The calls that undo it, and what stays done.
+    CompensationPlanned(CompensationPlanned),
+    /// The last event of every run that ended, unless it is compensated afterwards.
     RunFinished(RunFinished),
 }
 
@@ -120,6 +124,19 @@ pub struct CallCompleted {
     pub attempt: Attempt,
     pub outcome: Outcome,
     pub ms: u64,
+    /// What would reverse the call, if its contract names an undo and it took effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undoing>,
+}
+
+/// What would reverse a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undoing {
+    /// This call, filled from what was asked and what came back.
+    Call { tool: String, arguments: Value },
+    /// Nothing that could be made.
+    Impossible { reason: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,6 +242,8 @@ pub enum ParkReason {
     Model { error: ModelError },
     /// A person stopped it.
     Interrupted,
+    /// It would have failed, and its agent's definition wants a person to look first.
+    Failed { reason: FailReason, message: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,6 +264,45 @@ pub struct RunForked {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompensationStarted {
+    /// Who wants it: a person, or `on_failure`.
+    pub by: String,
+    /// How the run had ended, or would have; none if it was parked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Box<Ending>>,
+    /// Open calls that stay as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompensationPlanned {
+    /// In the order in which they are made.
+    pub undos: Vec<UndoCall>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// Whether more is planned once these are closed.
+    pub more: bool,
+}
+
+/// A call that undoes another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UndoCall {
+    pub call: CallId,
+    /// The call that it undoes.
+    pub of: CallId,
+    pub tool: String,
+    pub arguments: Value,
+}
+
+/// A call whose effect stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub call: CallId,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunFinished {
     pub ending: Ending,
 }
@@ -262,6 +320,9 @@ pub enum Ending {
             deserialize_with = "some_even_if_null"
         )]
         output: Option<Value>,
+        /// Calls that failed, were denied or are in doubt, and were not made good by a later one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failures: Vec<CallFailed>,
     },
     Failed {
         reason: FailReason,
@@ -274,6 +335,26 @@ pub enum Ending {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         in_doubt: Vec<CallId>,
     },
+    /// What it did was undone, as far as that goes.
+    Compensated {
+        by: String,
+        /// How the run had ended, or would have; none if it was parked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<Box<Ending>>,
+        undone: Vec<CallId>,
+        /// What stays done.
+        kept: Vec<Kept>,
+    },
+}
+
+/// A call that did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallFailed {
+    pub call: CallId,
+    pub tool: String,
+    /// `failed`, `denied`, `rejected` or `in_doubt`.
+    pub outcome: String,
+    pub message: String,
 }
 
 fn some_even_if_null<'de, D: Deserializer<'de>>(

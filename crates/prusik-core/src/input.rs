@@ -56,6 +56,10 @@ pub enum Input {
         by: String,
         message: Option<String>,
     },
+    /// A person wants undone what a parked or ended run did.
+    Compensated {
+        by: String,
+    },
 }
 
 /// What may vary between two handlings of the same input: handed in, never fetched.

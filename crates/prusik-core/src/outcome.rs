@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::contract::Contract;
+use crate::contract::{Contract, FailureTerm};
+use crate::expr::Expr;
 use crate::json;
 use crate::message::{Blob, Content, Handle, ToolResultBlock};
 
@@ -14,6 +15,8 @@ pub enum Reply {
     Returned(ToolResult),
     /// The tool answered that it failed.
     Refused(Refusal),
+    /// The tool answered, so that the call was made, and its answer is not what it promises.
+    Unfit { result: ToolResult, problem: String },
     /// The attempt certainly never reached the tool: no server, no connection, a closed gate.
     NotSent { reason: String },
     /// The attempt was on its way when the answer was lost: time-out, crash, cut connection.
@@ -21,11 +24,28 @@ pub enum Reply {
 }
 
 /// A tool's own report of a failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Refusal {
     /// The kind, where the tool itself names one (a built-in does; MCP servers mostly do not).
     pub kind: Option<String>,
     pub message: String,
+    /// The code of a JSON-RPC error, or the HTTP status.
+    pub code: Option<i64>,
+    /// The structured part.
+    pub value: Option<Value>,
+    /// When the server said that the same call may succeed, in milliseconds from now.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Refusal {
+    /// Returns a report of a kind that the tool names itself.
+    pub fn of_kind(kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind: Some(kind.into()), ..Self::new(message) }
+    }
+
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
 }
 
 /// A tool's result: what a call returned.
@@ -163,6 +183,9 @@ pub struct Failure {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
+    /// Whether the call took effect all the same, so that it must not be made again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub landed: bool,
     /// What the model is told to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
@@ -185,34 +208,82 @@ pub mod kind {
     pub const LOST: &str = "lost";
     /// The result does not fit the tool's declared output schema.
     pub const INVALID_RESULT: &str = "invalid_result";
+    /// The result says nothing, which the contract calls a failure.
+    pub const EMPTY_RESULT: &str = "empty_result";
+    /// The server takes no more requests for the moment.
+    pub const RATE_LIMITED: &str = "rate_limited";
     /// The run was told to stop before the call started.
     pub const NOT_STARTED: &str = "not_started";
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl Failure {
+    pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            message: message.into(),
+            retryable: false,
+            landed: false,
+            advice: None,
+            at: Vec::new(),
+        }
+    }
+
+    /// Returns the same failure as one after which the same call may succeed.
+    pub fn retryable(self) -> Self {
+        Self { retryable: true, ..self }
+    }
+
     /// Returns the failure that `contract` makes of a tool's own report.
     pub fn from_refusal(contract: &Contract, refusal: Refusal) -> Self {
-        let declared = contract.failures.iter().find(|(kind, term)| match &refusal.kind {
-            Some(reported) => reported == *kind,
-            None => refusal.message.contains(term.matches.as_deref().unwrap_or(kind)),
+        let reply = json!({
+            "is_error": true, "message": refusal.message, "code": refusal.code,
+            "value": refusal.value,
         });
+        let declared =
+            contract.failures.iter().find(|(kind, term)| match (&term.when, &refusal.kind) {
+                (Some(when), _) => means(when, &reply),
+                (None, Some(reported)) => reported == *kind,
+                (None, None) => refusal.message.contains(term.matches.as_deref().unwrap_or(kind)),
+            });
         match declared {
-            Some((kind, term)) => Self {
-                kind: kind.clone(),
-                message: refusal.message,
-                retryable: term.retry,
-                advice: term.tell.clone(),
-                at: Vec::new(),
-            },
+            Some((kind, term)) => Self::of_term(kind, term, refusal.message),
             None => Self {
-                kind: refusal.kind.unwrap_or_else(|| kind::TOOL_ERROR.to_owned()),
-                message: refusal.message,
-                retryable: false,
-                advice: None,
-                at: Vec::new(),
+                retryable: refusal.retry_after_ms.is_some(),
+                ..Self::new(
+                    refusal.kind.unwrap_or_else(|| kind::TOOL_ERROR.to_owned()),
+                    refusal.message,
+                )
             },
         }
     }
+
+    /// Returns the failure that `contract` sees in a result which the tool takes for a success.
+    pub fn in_result(contract: &Contract, result: &ToolResult) -> Option<Self> {
+        if contract.failures.values().all(|term| term.when.is_none()) {
+            return None;
+        }
+        let (message, value) = (result.plain_text(), result.value());
+        let reply = json!({"is_error": false, "message": message, "code": null, "value": value});
+        let mut terms = contract.failures.iter();
+        let found =
+            terms.find(|(_, term)| term.when.as_ref().is_some_and(|when| means(when, &reply)));
+        found.map(|(kind, term)| Self::of_term(kind, term, message))
+    }
+
+    fn of_term(kind: &str, term: &FailureTerm, message: String) -> Self {
+        let advice = term.tell.clone();
+        Self { retryable: term.retry, advice, ..Self::new(kind, message) }
+    }
+}
+
+/// An expression that asks for what is not there means something else.
+fn means(when: &Expr, reply: &Value) -> bool {
+    when.eval_bool(&[("reply", reply)]).unwrap_or(false)
 }
 
 impl Outcome {
@@ -277,6 +348,9 @@ impl Failure {
             "status": "failed", "tool": tool, "kind": self.kind, "message": self.message,
             "retryable": self.retryable,
         });
+        if self.landed {
+            value["took_effect"] = json!(true);
+        }
         if let Some(advice) = &self.advice {
             value["advice"] = json!(advice);
         }
@@ -327,13 +401,34 @@ mod tests {
             retry: true,
             tell: Some("Wait for the next banking day.".into()),
             matches: Some("closed".into()),
+            when: None,
         };
         contract.failures.insert("bank_closed".into(), term);
-        let refusal = Refusal { kind: None, message: "we are closed".into() };
+        let refusal = Refusal::new("we are closed");
         let failure = Failure::from_refusal(&contract, refusal);
         assert_eq!((failure.kind.as_str(), failure.retryable), ("bank_closed", true));
-        let refusal = Refusal { kind: None, message: "boom".into() };
+        let refusal = Refusal::new("boom");
         let failure = Failure::from_refusal(&contract, refusal);
         assert_eq!((failure.kind.as_str(), failure.retryable), (kind::TOOL_ERROR, false));
+    }
+
+    #[test]
+    fn an_expression_finds_a_kind_in_an_error_and_in_a_result() {
+        let mut contract = Contract::of(EffectClass::Write);
+        for (kind, when) in [
+            ("busy", "reply.is_error && reply.code == 503"),
+            ("declined", "!reply.is_error && reply.value.status == 'declined'"),
+        ] {
+            let when = Some(Expr::parse(when).unwrap());
+            contract.failures.insert(kind.into(), FailureTerm { when, ..FailureTerm::default() });
+        }
+        let busy = Refusal { code: Some(503), ..Refusal::new("come back") };
+        assert_eq!(Failure::from_refusal(&contract, busy).kind, "busy");
+        let other = Refusal { code: Some(500), ..Refusal::new("busy") };
+        assert_eq!(Failure::from_refusal(&contract, other).kind, kind::TOOL_ERROR);
+        let declined = ToolResult::json(json!({"status": "declined"}));
+        assert_eq!(Failure::in_result(&contract, &declined).unwrap().kind, "declined");
+        // What an expression asks for and is not there is not a failure.
+        assert_eq!(Failure::in_result(&contract, &ToolResult::text("fine")), None);
     }
 }

@@ -1,8 +1,11 @@
 //! What a model's answer leads to. Each stop reason has its own outcome.
 
+use serde_json::Value;
+
 use super::decide::Draft;
 use super::state::Stage;
 use super::transcript::text_of;
+use crate::contract::DenyRule;
 use crate::event::{Ending, Event, FailReason, ModelAnswered, PromptReason};
 use crate::ids::{Attempt, CallId, Turn};
 use crate::json;
@@ -139,15 +142,38 @@ impl Draft<'_> {
             };
             self.not_started(id, kind::INVALID_ARGUMENTS, message, at);
         }
+        self.deny_calls();
     }
 
-    fn open_calls(&self) -> Vec<CallId> {
+    /// Refuses the calls that a rule of the project forbids. A rule that cannot be evaluated forbids.
+    fn deny_calls(&mut self) {
+        for id in self.open_calls() {
+            let Some(call) = self.state.calls.get(&id) else { continue };
+            let Some(held) = self.definition.held(&call.tool) else { continue };
+            let forbids = |rule: &DenyRule| rule.when.eval_bool(&[("args", call.arguments())]);
+            let found = held.tool.contract.deny.iter().find_map(|(name, rule)| {
+                let message = match forbids(rule) {
+                    Ok(false) => return None,
+                    Ok(true) => rule.tell.clone().unwrap_or_else(|| {
+                        format!("The project forbids this call: {}", rule.when.as_str())
+                    }),
+                    Err(error) => format!("It cannot be said that the call is allowed: {error}"),
+                };
+                Some((name.clone(), message))
+            });
+            if let Some((rule, message)) = found {
+                self.complete(id, Attempt(0), Outcome::Denied { rule, message }, 0);
+            }
+        }
+    }
+
+    pub(super) fn open_calls(&self) -> Vec<CallId> {
         let open = self.state.calls.iter().filter(|(_, call)| call.stage != Stage::Done);
         open.map(|(id, _)| *id).collect()
     }
 
-    fn not_started(&mut self, id: CallId, kind: &str, message: String, at: Vec<String>) {
-        let failure = Failure { kind: kind.to_owned(), message, retryable: true, advice: None, at };
+    pub(super) fn not_started(&mut self, id: CallId, kind: &str, message: String, at: Vec<String>) {
+        let failure = Failure { at, ..Failure::new(kind, message).retryable() };
         self.complete(id, Attempt(0), Outcome::Failed(failure), 0);
     }
 
@@ -158,7 +184,7 @@ impl Draft<'_> {
             return;
         }
         let Some(schema) = self.definition.output() else {
-            self.finish(Ending::Completed { answer, output: None });
+            self.completed(answer, None);
             return;
         };
         let problems: Vec<String> = match serde_json::from_str(unfenced(&answer)) {
@@ -169,7 +195,7 @@ impl Draft<'_> {
             Ok(value) => {
                 let found = schema.mismatches(&value);
                 if found.is_empty() {
-                    self.finish(Ending::Completed { answer, output: Some(value) });
+                    self.completed(answer, Some(value));
                     return;
                 }
                 found.iter().map(|m| format!("{}: {}", place(&m.at), m.problem)).collect()
@@ -180,6 +206,11 @@ impl Draft<'_> {
              else. What is wrong with it: {}",
             problems.join("; ")
         ));
+    }
+
+    fn completed(&mut self, answer: String, output: Option<Value>) {
+        let failures = self.state.failed.calls();
+        self.finish(Ending::Completed { answer, output, failures });
     }
 
     fn repair(&mut self, text: &str) {

@@ -1,6 +1,7 @@
 //! Ceilings, checked before the spend.
 
 use super::definition::Definition;
+use super::program::Program;
 use super::state::State;
 use crate::budget::BudgetKind;
 use crate::event::ParkReason;
@@ -57,8 +58,19 @@ fn affordable_tokens(price: &Price, input: u64, left: u64) -> u64 {
     u64::try_from(u128::from(rest) * 1_000_000 / u128::from(price.output)).unwrap_or(u64::MAX)
 }
 
+/// A run at its ceiling can still be undone.
+fn is_undoing(state: &State) -> bool {
+    match &state.program {
+        Program::Agent(_) => false,
+        Program::Compensation(_) => true,
+    }
+}
+
 /// Returns how many more calls may start.
 pub(super) fn calls_left(state: &State) -> u64 {
+    if is_undoing(state) {
+        return u64::MAX;
+    }
     state.budget.tool_calls.map_or(u64::MAX, |limit| limit.saturating_sub(state.spent.tool_calls))
 }
 
@@ -71,6 +83,9 @@ pub(super) fn exhausted(state: &State, kind: BudgetKind) -> Option<(u64, u64)> {
 
 /// Returns the instant at which the wall-time budget ends if the run is driven until then.
 pub(super) fn wall_deadline(state: &State) -> Option<Timestamp> {
+    if is_undoing(state) {
+        return None;
+    }
     let left = state.budget.wall_ms?.saturating_sub(state.spent.wall_ms);
     Some(state.updated.plus_ms(left))
 }

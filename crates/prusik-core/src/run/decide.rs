@@ -6,9 +6,11 @@
 use serde_json::Value;
 
 use super::definition::{Definition, Held};
-use super::program::Phase;
+use super::program::{Phase, Program};
 use super::state::{Call, Stage, State, Status};
-use super::{Stop, budget};
+use super::transcript::Change;
+use super::{Stop, budget, compensate};
+use crate::agent::OnFailure;
 use crate::contract::{EffectClass, RetryPolicy};
 use crate::event::{
     CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, CallsStarted, Ending, Event,
@@ -25,6 +27,9 @@ use crate::{expr, json};
 /// The longest that a provider's `retry-after` is waited for; a longer one parks the run.
 const RETRY_AFTER_MS_MAX: u64 = 10 * 60 * 1000;
 
+/// What the model is told when a person puts a failed run back to work without a word.
+const GO_ON: &str = "Go on with the task.";
+
 /// A step in the making.
 pub(super) struct Draft<'a> {
     pub definition: &'a Definition,
@@ -37,6 +42,8 @@ pub(super) struct Draft<'a> {
     /// Whether the model has been asked and has not answered.
     pub model_under_way: bool,
     pub stop: Option<&'a Stop>,
+    /// What was done so far, if the journal has been read.
+    pub changes: Option<&'a [Change]>,
 }
 
 impl Draft<'_> {
@@ -49,8 +56,24 @@ impl Draft<'_> {
         self.emit(Event::RunFinished(RunFinished { ending }));
     }
 
+    /// The run cannot go on by itself.
     pub fn fail(&mut self, reason: FailReason, message: impl Into<String>) {
-        self.finish(Ending::Failed { reason, message: message.into() });
+        let message = message.into();
+        match self.definition.agent().on_failure {
+            OnFailure::Leave => self.finish(Ending::Failed { reason, message }),
+            OnFailure::Compensate => {
+                let was = Some(Box::new(Ending::Failed { reason, message }));
+                self.compensate("on_failure".to_owned(), was);
+            }
+            OnFailure::Park => {
+                // What the failed answer asked for must not be made when the run goes on.
+                for id in self.open_calls() {
+                    let message = "The run could not go on with this answer.".to_owned();
+                    self.not_started(id, kind::NOT_STARTED, message, Vec::new());
+                }
+                self.park(ParkReason::Failed { reason, message });
+            }
+        }
     }
 
     pub fn prompt(&mut self, why: PromptReason, text: impl Into<String>) {
@@ -86,6 +109,10 @@ impl Draft<'_> {
                 }
             }
             return false;
+        }
+        match &self.state.program {
+            Program::Compensation(_) => return self.compensating(),
+            Program::Agent(_) => {}
         }
         match self.state.agent_loop().phase {
             // What was asked for was paid for: it is too late to decide whether to ask.
@@ -141,7 +168,7 @@ impl Draft<'_> {
     }
 
     /// Starts the calls whose turn it is; false if none is.
-    fn start_calls(&mut self) -> bool {
+    pub fn start_calls(&mut self) -> bool {
         let ready = self.ready_calls();
         if ready.is_empty() {
             return false;
@@ -192,7 +219,7 @@ impl Draft<'_> {
     }
 
     /// Parks the run when only a person can bring it on.
-    fn park_in_doubt(&mut self) -> bool {
+    pub fn park_in_doubt(&mut self) -> bool {
         let calls = self.state.doubts();
         if calls.is_empty() || self.calls_go_on() || self.calls_under_way {
             return false;
@@ -238,7 +265,10 @@ impl Draft<'_> {
         // parked had recovered it first.
         let repeated = self.started_calls(|effect| effect == EffectClass::Read);
         self.emit(Event::RunResumed(RunResumed { by, repeated }));
-        if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
+        let word = message.filter(|text| !text.trim().is_empty());
+        // After a failure the model has answered, and is asked again only if something is said.
+        let due = self.state.program.phase() == Phase::Answered;
+        if let Some(text) = word.or_else(|| due.then(|| GO_ON.to_owned())) {
             self.prompt(PromptReason::Person, text);
         }
         Ok(())
@@ -286,13 +316,18 @@ impl Draft<'_> {
         }
     }
 
-    pub fn call_replied(&mut self, id: CallId, attempt: Attempt, reply: Reply, ms: u64) {
+    pub fn call_replied(&mut self, id: CallId, reply: Reply, ms: u64) {
         let Some(call) = self.state.calls.get(&id).cloned() else { return };
         let Some(held) = self.definition.held(&call.tool) else { return };
         let contract = &held.tool.contract;
         match reply {
-            Reply::Returned(result) => self.complete_ok(id, attempt, held, result, ms),
+            Reply::Returned(result) => self.returned(id, &call, held, result, ms),
+            Reply::Unfit { result, problem } => {
+                let problem = format!("It does not fit the tool's own output schema: {problem}.");
+                self.unusable(id, &call, held, result, kind::INVALID_RESULT, &problem, ms);
+            }
             Reply::Refused(refusal) => {
+                let retry_after_ms = refusal.retry_after_ms.unwrap_or(0);
                 let failure = Failure::from_refusal(contract, refusal);
                 let declared = contract.failures.contains_key(&failure.kind);
                 if call.haunted && !declared && contract.effect != EffectClass::Read {
@@ -310,20 +345,15 @@ impl Draft<'_> {
                     let reason = format!("{}; an earlier attempt may have landed", failure.message);
                     return self.lost(id, &call, held, &reason, ms);
                 }
-                self.fail_attempt(id, &call, held, failure, again, ms);
+                self.fail_attempt(id, &call, held, failure, again, retry_after_ms, ms);
             }
             Reply::NotSent { reason } if call.haunted => {
                 self.lost(id, &call, held, &reason, ms);
             }
             Reply::NotSent { reason } => {
-                let failure = Failure {
-                    kind: kind::UNAVAILABLE.to_owned(),
-                    message: format!("{reason}. The call did not start."),
-                    retryable: true,
-                    advice: None,
-                    at: Vec::new(),
-                };
-                self.fail_attempt(id, &call, held, failure, true, ms);
+                let message = format!("{reason}. The call did not start.");
+                let failure = Failure::new(kind::UNAVAILABLE, message).retryable();
+                self.fail_attempt(id, &call, held, failure, true, 0, ms);
             }
             Reply::Lost { reason } => self.lost(id, &call, held, &reason, ms),
         }
@@ -332,17 +362,11 @@ impl Draft<'_> {
     /// An attempt may have landed and gave no answer.
     fn lost(&mut self, id: CallId, call: &Call, held: &Held, reason: &str, ms: u64) {
         let effect = held.tool.contract.effect;
-        let failure = Failure {
-            kind: kind::LOST.to_owned(),
-            message: reason.to_owned(),
-            retryable: true,
-            advice: None,
-            at: Vec::new(),
-        };
+        let failure = Failure::new(kind::LOST, reason).retryable();
         match effect {
-            EffectClass::Read => self.fail_attempt(id, call, held, failure, true, ms),
+            EffectClass::Read => self.fail_attempt(id, call, held, failure, true, 0, ms),
             EffectClass::Idempotent if self.tries_again(call, held) => {
-                self.fail_attempt(id, call, held, failure, true, ms);
+                self.fail_attempt(id, call, held, failure, true, 0, ms);
             }
             EffectClass::Idempotent | EffectClass::Write => self.doubt(id, reason),
         }
@@ -358,10 +382,15 @@ impl Draft<'_> {
                 held.tool.contract.effect == EffectClass::Write
             }
         };
-        !stopped && call.attempts < held.tool.contract.retry.attempts_max
+        let policy = held.tool.contract.retry;
+        let in_time = policy
+            .deadline_ms
+            .is_none_or(|deadline_ms| self.now.at < call.first_at.plus_ms(deadline_ms));
+        !stopped && in_time && call.attempts < policy.attempts_max
     }
 
     /// An attempt certainly failed: it is made again, or the call has failed.
+    #[expect(clippy::too_many_arguments, reason = "each is a word about the same attempt")]
     fn fail_attempt(
         &mut self,
         id: CallId,
@@ -369,16 +398,64 @@ impl Draft<'_> {
         held: &Held,
         failure: Failure,
         again: bool,
+        retry_after_ms: u64,
         ms: u64,
     ) {
         let policy = held.tool.contract.retry;
         let attempt = Attempt(call.attempts);
-        if again && self.tries_again(call, held) {
-            let retry_in_ms = policy.backoff_before(call.attempts + 1, self.now.entropy);
+        let wait_ms =
+            policy.backoff_before(call.attempts + 1, self.now.entropy).max(retry_after_ms);
+        // Nobody waits for a try that would begin too late, or later than a person would like.
+        let latest = policy.deadline_ms.map(|deadline_ms| call.first_at.plus_ms(deadline_ms));
+        let in_time = latest.is_none_or(|latest| self.now.at.plus_ms(wait_ms) <= latest)
+            && retry_after_ms <= RETRY_AFTER_MS_MAX;
+        if again && in_time && self.tries_again(call, held) {
+            let retry_in_ms = wait_ms;
             self.emit(Event::CallRetried(CallRetried { call: id, attempt, failure, retry_in_ms }));
         } else {
             self.complete(id, attempt, Outcome::Failed(failure), ms);
         }
+    }
+
+    /// The tool says that it did what it was asked. The contract may know better.
+    fn returned(&mut self, id: CallId, call: &Call, held: &Held, result: ToolResult, ms: u64) {
+        let contract = &held.tool.contract;
+        if let Some(failure) = Failure::in_result(contract, &result) {
+            let again = failure.retryable;
+            self.fail_attempt(id, call, held, failure, again, 0, ms);
+        } else if contract.empty_fails && result.is_empty() {
+            let problem = "The tool said nothing where something is due.";
+            self.unusable(id, call, held, result, kind::EMPTY_RESULT, problem, ms);
+        } else {
+            self.complete_ok(id, Attempt(call.attempts), held, result, ms);
+        }
+    }
+
+    /// The call was made, and what came back cannot be relied on.
+    #[expect(clippy::too_many_arguments, reason = "each is a word about the same attempt")]
+    fn unusable(
+        &mut self,
+        id: CallId,
+        call: &Call,
+        held: &Held,
+        result: ToolResult,
+        kind: &str,
+        problem: &str,
+        ms: u64,
+    ) {
+        let landed = held.tool.contract.effect != EffectClass::Read;
+        let undo = compensate::undoing(held, call, &result);
+        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
+        self.blobs.extend(blob);
+        let mut message = problem.to_owned();
+        if !result.is_empty() {
+            message = format!("{message} It was: {}", result.plain_text());
+        }
+        let advice = landed.then(|| "The call took effect. Do not make it again.".to_owned());
+        let failure = Failure { landed, advice, ..Failure::new(kind, message) };
+        let (attempt, outcome) = (Attempt(call.attempts), Outcome::Failed(failure));
+        let completed = CallCompleted { call: id, attempt, outcome, ms, undo };
+        self.emit(Event::CallCompleted(completed));
     }
 
     fn complete_ok(
@@ -389,13 +466,18 @@ impl Draft<'_> {
         result: ToolResult,
         ms: u64,
     ) {
+        let call = self.state.calls.get(&id);
+        let undo = call.and_then(|call| compensate::undoing(held, call, &result));
         let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
         self.blobs.extend(blob);
-        self.complete(id, attempt, Outcome::Ok(result), ms);
+        let outcome = Outcome::Ok(result);
+        self.emit(Event::CallCompleted(CallCompleted { call: id, attempt, outcome, ms, undo }));
     }
 
+    /// The call has an outcome that leaves nothing to undo.
     pub fn complete(&mut self, call: CallId, attempt: Attempt, outcome: Outcome, ms: u64) {
-        self.emit(Event::CallCompleted(CallCompleted { call, attempt, outcome, ms }));
+        let completed = CallCompleted { call, attempt, outcome, ms, undo: None };
+        self.emit(Event::CallCompleted(completed));
     }
 
     /// It is not known whether the call landed: the probe is asked if there is one, else a person.
@@ -428,16 +510,11 @@ impl Draft<'_> {
             Ok(None) => {
                 self.probed(id, Found::NotLanded, None);
                 if call.attempts >= held.tool.contract.retry.attempts_max {
-                    let failure = Failure {
-                        kind: kind::LOST.to_owned(),
-                        message: format!(
-                            "{} attempts gave no answer, and the probe finds no effect of them",
-                            call.attempts
-                        ),
-                        retryable: true,
-                        advice: None,
-                        at: Vec::new(),
-                    };
+                    let message = format!(
+                        "{} attempts gave no answer, and the probe finds no effect of them",
+                        call.attempts
+                    );
+                    let failure = Failure::new(kind::LOST, message).retryable();
                     self.complete(id, attempt, Outcome::Failed(failure), 0);
                 }
             }
@@ -478,6 +555,7 @@ impl Draft<'_> {
         let Some(probe) = &held.tool.contract.probe else { return Err("there is none".into()) };
         let found = match reply {
             Reply::Returned(result) => result,
+            Reply::Unfit { problem, .. } => return Err(problem),
             Reply::Refused(refusal) => return Err(refusal.message),
             Reply::NotSent { reason } | Reply::Lost { reason } => return Err(reason),
         };
@@ -549,10 +627,13 @@ fn resolves_alone(definition: &Definition, call: &Call) -> bool {
     definition.held(&call.tool).is_none_or(|held| held.tool.contract.resolves_alone())
 }
 
-fn runs_beside(definition: &Definition, call: &Call) -> bool {
-    definition.held(&call.tool).is_none_or(|held| {
-        held.tool.contract.effect == EffectClass::Read || held.tool.contract.parallel
-    })
+fn runs_beside(definition: &Definition, state: &State, call: &Call) -> bool {
+    // What was done in an order is undone in the reverse one.
+    let in_order = matches!(state.program, Program::Compensation(_));
+    !in_order
+        && definition.held(&call.tool).is_none_or(|held| {
+            held.tool.contract.effect == EffectClass::Read || held.tool.contract.parallel
+        })
 }
 
 /// Returns the calls of the open turn in batches: neighbours that may run side by side are one
@@ -561,7 +642,7 @@ fn batches<'a>(definition: &Definition, state: &'a State) -> Vec<Vec<(CallId, &'
     let mut batches: Vec<Vec<(CallId, &Call)>> = Vec::new();
     let mut last_beside = false;
     for (id, call) in &state.calls {
-        let beside = runs_beside(definition, call);
+        let beside = runs_beside(definition, state, call);
         match batches.last_mut() {
             Some(batch) if beside && last_beside => batch.push((*id, call)),
             Some(_) | None => batches.push(vec![(*id, call)]),

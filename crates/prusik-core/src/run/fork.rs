@@ -112,7 +112,7 @@ fn extend(sealed: &mut Sealed, more: Sealed) {
 }
 
 fn is_between_turns(run: &Run) -> bool {
-    let asking = matches!(run.state.agent_loop().phase, Phase::Asking { .. });
+    let asking = matches!(run.state.program.phase(), Phase::Asking { .. });
     asking && run.state.calls.is_empty() && run.state.status == Status::Running
 }
 
@@ -121,7 +121,8 @@ fn note_write(definition: &Definition, run: Option<&Run>, event: &Event, writes:
         Event::CallCompleted(completed) => {
             let changed = match completed.outcome {
                 Outcome::Ok(_) | Outcome::InDoubt { .. } => true,
-                Outcome::Failed(_) | Outcome::Denied { .. } | Outcome::Rejected { .. } => false,
+                Outcome::Failed(ref failure) => failure.landed,
+                Outcome::Denied { .. } | Outcome::Rejected { .. } => false,
             };
             (completed.call, changed)
         }
@@ -139,6 +140,8 @@ fn note_write(definition: &Definition, run: Option<&Run>, event: &Event, writes:
         | Event::RunParked(_)
         | Event::RunResumed(_)
         | Event::RunForked(_)
+        | Event::CompensationStarted(_)
+        | Event::CompensationPlanned(_)
         | Event::RunFinished(_) => return,
     };
     let tool = run.and_then(|run| run.state.calls.get(&id)).map(|call| call.tool.as_str());

@@ -5,8 +5,10 @@
 
 mod answer;
 mod budget;
+mod compensate;
 mod decide;
 mod definition;
+mod failed;
 mod fork;
 mod program;
 mod state;
@@ -18,7 +20,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::compensate::Compensation;
 pub use self::definition::Definition;
+pub use self::failed::Failed;
 pub use self::fork::{ForkError, fork};
 pub use self::program::{AgentLoop, Phase, Program};
 pub use self::state::{Call, Stage, State, Status};
@@ -228,7 +232,7 @@ impl Run {
     /// Decides what an input leads to. The journal-borne state does not change until the step is
     /// [applied](Self::apply).
     pub fn handle(&mut self, input: Input, now: Now) -> Result<Step, Rejected> {
-        if self.state.ended() {
+        if self.state.ended() && !matches!(input, Input::Compensated { .. }) {
             return Err(Rejected::Ended);
         }
         self.note(&input, now.at)?;
@@ -241,6 +245,10 @@ impl Run {
             calls_under_way: self.calls_under_way(),
             model_under_way: self.model_under_way(),
             stop: self.stop.as_ref(),
+            changes: match &self.messages {
+                Messages::Loaded(transcript) => Some(transcript.changes()),
+                Messages::Deferred { .. } => None,
+            },
         };
         // Whatever comes first after a load, calls that the last driver left open come before it.
         if self.unrecovered && !matches!(input, Input::Recovered { .. }) {
@@ -279,7 +287,7 @@ impl Run {
                 self.halt(Stop::Cancelled { by: by.clone(), reason: reason.clone() });
                 Ok(())
             }
-            Input::Resumed { .. } => {
+            Input::Resumed { .. } | Input::Compensated { .. } => {
                 // A run that is still coming to a stop refuses this, and goes on stopping.
                 if self.state.status != Status::Running {
                     self.stop = None;
@@ -367,12 +375,12 @@ impl Run {
         if self.state.status != Status::Running || self.stop.is_some() {
             return None;
         }
-        let effect = match self.state.agent_loop().phase {
+        let effect = match self.state.program.phase() {
             Phase::Asking { attempt, not_before, .. } if not_before <= now => {
                 self.ask_model(attempt, now)
             }
             Phase::Asking { .. } | Phase::Answered => None,
-            Phase::Acting => self.next_call(now),
+            Phase::Acting => self.journal_for_undo().or_else(|| self.next_call(now)),
         }?;
         self.under_way.extend(effect.action.id());
         Some(effect)
@@ -404,6 +412,26 @@ impl Run {
             messages: transcript.messages().to_vec(),
         };
         Some(Effect { after: self.state.outcome_seq, action: Action::CallModel(Arc::new(request)) })
+    }
+
+    /// What there is to undo stands in the journal.
+    fn journal_for_undo(&self) -> Option<Effect> {
+        let unplanned = match &self.state.program {
+            Program::Agent(_) => false,
+            Program::Compensation(compensation) => {
+                compensation.stage == compensate::CompensationStage::Unplanned
+            }
+        };
+        if !unplanned || self.under_way.contains(&EffectId::Transcript) {
+            return None;
+        }
+        match &self.messages {
+            Messages::Loaded(_) => None,
+            Messages::Deferred { through, .. } => {
+                let action = Action::LoadTranscript { through: *through };
+                Some(Effect { after: Seq(0), action })
+            }
+        }
     }
 
     fn next_call(&self, now: Timestamp) -> Option<Effect> {
@@ -452,7 +480,7 @@ impl Run {
         }
         // What is under way waits for its outcome, not for an instant: naming one that has passed
         // would keep the driver spinning.
-        let asking = match self.state.agent_loop().phase {
+        let asking = match self.state.program.phase() {
             Phase::Asking { attempt, not_before, .. } => {
                 let model = EffectId::Model { turn: self.state.agent_loop().turn, attempt };
                 let busy =
@@ -511,9 +539,7 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
             draft.answered(turn, attempt, answer, ms);
         }
         Input::ModelFailed { error, .. } => draft.model_failed(error),
-        Input::CallReplied { call, attempt, reply, ms } => {
-            draft.call_replied(call, attempt, reply, ms);
-        }
+        Input::CallReplied { call, reply, ms, .. } => draft.call_replied(call, reply, ms),
         Input::ProbeReplied { call, reply } => draft.probe_replied(call, reply),
         Input::TimerFired | Input::Interrupted => {}
         Input::Cancelled { by, reason } => {
@@ -527,6 +553,7 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
             draft.emit(Event::BudgetRaised(BudgetRaised { budget, by }));
         }
         Input::Resumed { by, message } => draft.resumed(by, message)?,
+        Input::Compensated { by } => draft.compensated(by)?,
     }
     Ok(())
 }

@@ -4,16 +4,28 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::compensate::Compensation;
 use super::transcript::text_of;
 use crate::event::{Event, PromptReason};
 use crate::ids::{Attempt, Timestamp, Turn};
 use crate::model::StopReason;
 
 /// What a run executes. A closed enum: a new program must be thought through everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Program {
     Agent(AgentLoop),
+    Compensation(Compensation),
+}
+
+impl Program {
+    /// Returns where the run stands; an undo is a call.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::Agent(agent) => agent.phase,
+            Self::Compensation(_) => Phase::Acting,
+        }
+    }
 }
 
 /// Call the model, run the tools it asks for, append the results, repeat.
@@ -113,6 +125,11 @@ impl AgentLoop {
             }
             // The attempt that was under way is lost; it is made once more under the next number.
             Event::RunRecovered(_) | Event::RunResumed(_) => {
+                if matches!(event, Event::RunResumed(_)) {
+                    // A person has looked: what was counted towards a failure counts anew.
+                    (self.continues, self.repairs, self.pauses) = (0, 0, 0);
+                    self.malformed_turns = 0;
+                }
                 if let Phase::Asking { attempt, tries, not_before } = &mut self.phase {
                     *attempt = attempt.next();
                     *tries = 0;
@@ -129,6 +146,8 @@ impl AgentLoop {
             | Event::BudgetRaised(_)
             | Event::RunParked(_)
             | Event::RunForked(_)
+            | Event::CompensationStarted(_)
+            | Event::CompensationPlanned(_)
             | Event::RunFinished(_) => {}
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::definition::Definition;
+use super::failed::Failed;
 use super::program::{AgentLoop, Program};
 use super::transcript::calls_of;
 use crate::budget::{Budget, Spent};
@@ -41,6 +42,8 @@ pub struct State {
     /// The calls of the open turn.
     pub calls: BTreeMap<CallId, Call>,
     pub(super) repeats: VecDeque<Repeat>,
+    /// Calls that were not made good.
+    pub failed: Failed,
     pub(super) context: ContextSize,
     /// The last answer of the model, or the last outcome of a call that changed the world. The next
     /// model call waits for it.
@@ -70,6 +73,8 @@ pub struct Call {
     pub(super) haunted: bool,
     /// The attempts made so far.
     pub attempts: u32,
+    /// When the first of them began.
+    pub(super) first_at: Timestamp,
 }
 
 /// Where a call stands.
@@ -134,6 +139,7 @@ impl State {
             program: Program::Agent(AgentLoop::start()),
             calls: BTreeMap::new(),
             repeats: VecDeque::new(),
+            failed: Failed::default(),
             context: ContextSize { tokens: 0, bytes },
             outcome_seq: Seq(1),
             precious_seq: Seq(1),
@@ -161,13 +167,17 @@ impl State {
             | Event::RunParked(_)
             | Event::RunResumed(_)
             | Event::RunForked(_)
+            | Event::CompensationStarted(_)
+            | Event::CompensationPlanned(_)
             | Event::RunFinished(_) => 0,
         };
-        let Program::Agent(agent) = &mut self.program;
-        agent.apply(event, calls, at);
+        match &mut self.program {
+            Program::Agent(agent) => agent.apply(event, calls, at),
+            Program::Compensation(_) => {}
+        }
         match event {
             Event::RunRecovered(recovered) => self.repeat(&recovered.repeated),
-            Event::CallsStarted(started) => self.calls_started(&started.calls),
+            Event::CallsStarted(started) => self.calls_started(&started.calls, at),
             Event::CallRetried(retried) => self.call_retried(retried, at),
             Event::CallCompleted(completed) => self.call_completed(definition, completed),
             Event::CallDoubted(doubted) => self.call_doubted(definition, doubted, at),
@@ -187,8 +197,17 @@ impl State {
                 self.status = Status::Running;
                 self.repeats.clear();
                 self.repeat(&resumed.repeated);
+                // Were a retry performed before this record is durable, a crash would leave a parked
+                // run, of which nobody would think that the call may have landed.
+                for call in self.calls.values_mut() {
+                    if matches!(call.stage, Stage::Started { .. }) {
+                        call.intent = self.seq;
+                    }
+                }
             }
             Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),
+            Event::CompensationStarted(started) => self.compensation_started(started),
+            Event::CompensationPlanned(planned) => self.compensation_planned(planned),
             Event::RunStarted(_)
             | Event::ModelAnswered(_)
             | Event::ModelFailed(_)
@@ -199,7 +218,10 @@ impl State {
     /// Counts the time since the last event, unless nobody drove the run in it.
     fn count_time(&mut self, event: &Event, at: Timestamp) {
         let driven = match event {
-            Event::RunRecovered(_) | Event::RunResumed(_) | Event::RunForked(_) => false,
+            Event::RunRecovered(_)
+            | Event::RunResumed(_)
+            | Event::RunForked(_)
+            | Event::CompensationStarted(_) => false,
             Event::RunStarted(_)
             | Event::ModelAnswered(_)
             | Event::ModelFailed(_)
@@ -212,6 +234,7 @@ impl State {
             | Event::Prompted(_)
             | Event::BudgetRaised(_)
             | Event::RunParked(_)
+            | Event::CompensationPlanned(_)
             | Event::RunFinished(_) => self.status == Status::Running,
         };
         if driven {
@@ -238,22 +261,18 @@ impl State {
         // An answer is money: it is durable before the next one is asked for.
         self.outcome_seq = self.seq;
         for (id, tool_use) in calls_of(answered.turn, &answered.content) {
-            let call = Call {
-                tool: tool_use.name.clone(),
-                input: Arc::new(tool_use.input.clone()),
-                stage: Stage::Waiting,
-                intent: self.seq,
-                haunted: false,
-                attempts: 0,
-            };
+            let call = Call::new(tool_use.name.clone(), tool_use.input.clone(), self.seq);
             self.calls.insert(id, call);
         }
         self.calls.len()
     }
 
-    fn calls_started(&mut self, calls: &[CallId]) {
+    fn calls_started(&mut self, calls: &[CallId], at: Timestamp) {
         for id in calls {
             if let Some(call) = self.calls.get_mut(id) {
+                if call.attempts == 0 {
+                    call.first_at = at;
+                }
                 call.attempts += 1;
                 call.intent = self.seq;
                 let attempt = Attempt(call.attempts);
@@ -299,12 +318,19 @@ impl State {
         self.context.bytes += shown.content.iter().map(|c| c.bytes() as u64).sum::<u64>();
         let digest = same_call(call, &completed.outcome);
         let tool = Arc::from(call.tool.as_str());
+        let is_read = contract.is_some_and(|contract| contract.effect == EffectClass::Read);
+        self.failed.completed(call, completed, is_read);
         self.count_repeat(digest, tool);
+        if let Program::Compensation(compensation) = &mut self.program {
+            compensation.completed(completed.call, &completed.outcome);
+        }
         if self.calls.values().all(|call| call.stage == Stage::Done) {
             let any_started = self.calls.values().any(|call| call.attempts > 0);
             self.calls.clear();
-            let Program::Agent(agent) = &mut self.program;
-            agent.calls_closed(any_started);
+            match &mut self.program {
+                Program::Agent(agent) => agent.calls_closed(any_started),
+                Program::Compensation(compensation) => compensation.calls_closed(),
+            }
         }
     }
 
@@ -388,13 +414,28 @@ impl State {
         matches!(self.status, Status::Ended(_))
     }
 
+    /// Returns the agent loop, or where it was left.
     pub fn agent_loop(&self) -> &AgentLoop {
-        let Program::Agent(agent) = &self.program;
-        agent
+        match &self.program {
+            Program::Agent(agent) => agent,
+            Program::Compensation(compensation) => &compensation.agent,
+        }
     }
 }
 
 impl Call {
+    pub(super) fn new(tool: String, input: ToolInput, intent: Seq) -> Self {
+        Self {
+            tool,
+            input: Arc::new(input),
+            stage: Stage::Waiting,
+            intent,
+            haunted: false,
+            attempts: 0,
+            first_at: Timestamp(0),
+        }
+    }
+
     /// Returns the arguments as the model wrote them; null where they were not JSON.
     pub fn arguments(&self) -> &Value {
         static NULL: Value = Value::Null;
@@ -405,14 +446,19 @@ impl Call {
     }
 }
 
-/// Returns what is equal for two calls exactly if both asked the same and got the same.
-fn same_call(call: &Call, outcome: &Outcome) -> Digest {
+/// Returns what is equal for two calls exactly if both asked the same.
+pub(super) fn asked(call: &Call) -> Digest {
     let asked = match &*call.input {
         ToolInput::Json(value) => json::canonical(value),
         ToolInput::Malformed(text) => text.clone(),
     };
+    Digest::of_parts(&[call.tool.as_bytes(), asked.as_bytes()])
+}
+
+/// Returns what is equal for two calls exactly if both asked the same and got the same.
+fn same_call(call: &Call, outcome: &Outcome) -> Digest {
     let got = serde_json::to_vec(outcome).expect("an outcome is plain data");
-    Digest::of_parts(&[call.tool.as_bytes(), asked.as_bytes(), &got])
+    Digest::of_parts(&[&asked(call).0, &got])
 }
 
 fn bytes_of(block: &Block) -> u64 {

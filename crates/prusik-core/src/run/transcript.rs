@@ -3,13 +3,15 @@
 //! Kept apart from the rest of the state because it grows with the run: a snapshot leaves it out,
 //! and a run that does not need to speak to its model never reads it back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::event::Event;
+use crate::event::{CallCompleted, Event, Undoing};
 use crate::ids::{CallId, Turn};
 use crate::message::{Block, Message, Role, ToolInput, ToolResultBlock, ToolUse};
+use crate::outcome::Outcome;
 
 /// The messages so far. Whenever no call is open they satisfy what every provider asks for: roles
 /// alternate, and each tool use is answered in the next message.
@@ -19,6 +21,20 @@ pub struct Transcript {
     open: Vec<OpenCall>,
     /// Texts that wait until the open calls are answered.
     pending: Vec<String>,
+    /// Calls that were made, oldest first, without those that were undone.
+    changes: Vec<Change>,
+    /// What the open undos undo.
+    undos: BTreeMap<CallId, CallId>,
+}
+
+/// A call that may have changed the world. Reads are among them: a transcript knows no contracts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub call: CallId,
+    pub tool: String,
+    /// Whether it took effect, or may have.
+    pub certain: bool,
+    pub undo: Option<Undoing>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +63,7 @@ impl Transcript {
             }
             Event::ModelAnswered(answered) => self.answered(answered.turn, &answered.content),
             Event::CallCompleted(completed) => {
+                self.changed(completed);
                 if let Some(open) = self.open.iter_mut().find(|open| open.call == completed.call) {
                     let result = completed.outcome.render(&open.provider_id, &open.tool);
                     open.result = Some(result);
@@ -54,6 +71,9 @@ impl Transcript {
                 self.close_if_answered();
             }
             Event::Prompted(prompted) => self.user_text(prompted.text.clone()),
+            Event::CompensationPlanned(planned) => {
+                self.undos = planned.undos.iter().map(|undo| (undo.call, undo.of)).collect();
+            }
             Event::RunRecovered(_)
             | Event::ModelFailed(_)
             | Event::CallsStarted(_)
@@ -65,7 +85,28 @@ impl Transcript {
             | Event::RunParked(_)
             | Event::RunResumed(_)
             | Event::RunForked(_)
+            | Event::CompensationStarted(_)
             | Event::RunFinished(_) => {}
+        }
+    }
+
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    fn changed(&mut self, completed: &CallCompleted) {
+        let certain = match &completed.outcome {
+            Outcome::Ok(_) => true,
+            Outcome::Failed(failure) if failure.landed => true,
+            Outcome::InDoubt { .. } => false,
+            Outcome::Failed(_) | Outcome::Denied { .. } | Outcome::Rejected { .. } => return,
+        };
+        let call = completed.call;
+        if let Some(open) = self.open.iter().find(|open| open.call == call) {
+            let (tool, undo) = (open.tool.clone(), completed.undo.clone());
+            self.changes.push(Change { call, tool, certain, undo });
+        } else if let (true, Some(of)) = (certain, self.undos.get(&call)) {
+            self.changes.retain(|change| change.call != *of);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prusik_core::agent::{Agent, Limits, Tool};
+use prusik_core::agent::{Agent, Limits, OnFailure, Tool};
 use prusik_core::budget::Budget;
 use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, Probe};
 use prusik_core::expr::Expr;
@@ -41,7 +41,11 @@ pub fn agent() -> Agent {
     put.key = Some(KeyPlace::Argument("key".to_owned()));
     let mut pay = Contract::of(EffectClass::Write);
     pay.probe = Some(probe(0));
-    let busy = FailureTerm { retry: true, tell: Some("Wait a little.".to_owned()), matches: None };
+    let busy = FailureTerm {
+        retry: true,
+        tell: Some("Wait a little.".to_owned()),
+        ..FailureTerm::default()
+    };
     pay.failures.insert("busy".to_owned(), busy);
     let mut tag = Contract::of(EffectClass::Write);
     tag.parallel = true;
@@ -73,6 +77,7 @@ pub fn agent() -> Agent {
         ],
         budget: Budget::default(),
         output: None,
+        on_failure: OnFailure::Leave,
         limits: Limits::default(),
     }
 }

@@ -4,7 +4,9 @@ mod answers;
 mod budgets;
 mod calls;
 mod endings;
+mod failures;
 mod recovery;
+mod undo;
 
 use prusik_core::agent::Agent;
 use prusik_core::budget::Budget;

@@ -60,7 +60,7 @@ pub fn returned(value: Value) -> Reply {
 }
 
 pub fn refused(message: &str) -> Reply {
-    Reply::Refused(Refusal { kind: None, message: message.to_owned() })
+    Reply::Refused(Refusal::new(message))
 }
 
 pub fn not_sent() -> Reply {
@@ -273,6 +273,9 @@ fn reply_line(reply: &Reply) -> String {
             format!("returns {} bytes", result.bytes())
         }
         Reply::Returned(result) => format!("returns {}", contents(&result.content)),
+        Reply::Unfit { result, problem } => {
+            format!("returns {}, which is unfit: {problem}", contents(&result.content))
+        }
         Reply::Refused(refusal) => format!("refuses: {}", refusal.message),
         Reply::NotSent { reason } => format!("is not sent: {reason}"),
         Reply::Lost { reason } => format!("is lost: {reason}"),
@@ -345,15 +348,40 @@ fn line(event: &Event) -> String {
             ParkReason::Budget { .. }
             | ParkReason::InDoubt { .. }
             | ParkReason::Loop { .. }
-            | ParkReason::Interrupted => format!("PARKED {}", json!(e.reason)),
+            | ParkReason::Interrupted
+            | ParkReason::Failed { .. } => format!("PARKED {}", json!(e.reason)),
         },
         Event::RunResumed(e) => format!("run resumed; repeated: {}", ids(&e.repeated)),
         Event::RunForked(e) => {
             format!("forked from {} at {}; writes: {}", e.from, e.at, ids(&e.writes))
         }
+        Event::CompensationStarted(e) => {
+            format!("compensation by {}; kept: {}", e.by, json!(e.kept))
+        }
+        Event::CompensationPlanned(e) => {
+            let undos: Vec<_> = e
+                .undos
+                .iter()
+                .map(|undo| {
+                    format!("{} {} {} for {}", undo.call, undo.tool, undo.arguments, undo.of)
+                })
+                .collect();
+            format!("undo: {}; kept: {}", undos.join(", "), json!(e.kept))
+        }
         Event::RunFinished(e) => match &e.ending {
-            Ending::Completed { answer, output: None } => format!("COMPLETED {answer:?}"),
-            Ending::Completed { output: Some(output), .. } => format!("COMPLETED {output}"),
+            Ending::Completed { answer, output, failures } => {
+                let said = output.as_ref().map_or(json!(answer), Clone::clone);
+                let failed: Vec<_> = failures
+                    .iter()
+                    .map(|f| format!("; {} {} {}: {}", f.call, f.tool, f.outcome, f.message))
+                    .collect();
+                format!("COMPLETED {said}{}", failed.concat())
+            }
+            Ending::Compensated { by, was, undone, kept } => {
+                let was = if was.is_some() { "ended" } else { "parked" };
+                let undone = ids(undone);
+                format!("COMPENSATED by {by}, was {was}; undone: {undone}; kept: {}", json!(kept))
+            }
             Ending::Failed { reason, message } => format!("FAILED {}: {message}", json!(reason)),
             Ending::Cancelled { by, reason, in_doubt } => {
                 let calls: Vec<_> = in_doubt.iter().map(ToString::to_string).collect();

@@ -144,7 +144,8 @@ fn random_agent(tape: &mut Tape) -> Agent {
         }
         contract.parallel |= tape.one_in(3);
         let attempts_max = [3, 1, 2][tape.pick(3)];
-        contract.retry = RetryPolicy { attempts_max, backoff_ms: 50, backoff_ms_max: 400 };
+        contract.retry =
+            RetryPolicy { attempts_max, backoff_ms: 50, backoff_ms_max: 400, deadline_ms: None };
         let busy = FailureTerm { retry: true, ..FailureTerm::default() };
         contract.failures.insert("busy".to_owned(), busy);
         contract.result_bytes_max = [32_768, 16][tape.pick(2)];
@@ -559,7 +560,7 @@ impl World {
 }
 
 fn refusal(message: &str) -> Reply {
-    Reply::Refused(Refusal { kind: None, message: message.to_owned() })
+    Reply::Refused(Refusal::new(message))
 }
 
 fn answer(content: Vec<Block>) -> Answer {

@@ -169,10 +169,9 @@ fn with<A: serde::de::DeserializeOwned>(
 ) -> Result<Reply, Problem> {
     match serde_json::from_value(arguments) {
         Ok(arguments) => perform(arguments),
-        Err(error) => Ok(Reply::Refused(Refusal {
-            kind: Some(kind::INVALID_ARGUMENTS.to_owned()),
-            message: error.to_string(),
-        })),
+        Err(error) => {
+            Ok(Reply::Refused(Refusal::of_kind(kind::INVALID_ARGUMENTS, error.to_string())))
+        }
     }
 }
 

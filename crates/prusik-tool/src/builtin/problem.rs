@@ -139,7 +139,6 @@ impl Problem {
 
 impl From<Problem> for Reply {
     fn from(problem: Problem) -> Self {
-        let kind = Some(problem.kind.as_str().to_owned());
-        Self::Refused(Refusal { kind, message: problem.message })
+        Self::Refused(Refusal::of_kind(problem.kind.as_str(), problem.message))
     }
 }

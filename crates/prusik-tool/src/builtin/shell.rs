@@ -66,8 +66,8 @@ impl Tool for Shell {
         let arguments: ShellArguments = match serde_json::from_value(attempt.arguments.clone()) {
             Ok(arguments) => arguments,
             Err(error) => {
-                let kind = Some(kind::INVALID_ARGUMENTS.to_owned());
-                return Reply::Refused(Refusal { kind, message: error.to_string() });
+                let refusal = Refusal::of_kind(kind::INVALID_ARGUMENTS, error.to_string());
+                return Reply::Refused(refusal);
             }
         };
         let timeout_ms =

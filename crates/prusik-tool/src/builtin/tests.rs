@@ -68,7 +68,7 @@ impl Fixture {
 
     async fn kind(&self, name: &str, arguments: Value) -> String {
         match self.call(name, arguments).await {
-            Reply::Refused(Refusal { kind: Some(kind), message }) => {
+            Reply::Refused(Refusal { kind: Some(kind), message, .. }) => {
                 assert!(!message.is_empty());
                 kind
             }

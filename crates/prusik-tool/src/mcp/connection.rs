@@ -342,11 +342,12 @@ impl Connection {
                 Reply::NotSent { reason: format!("MCP server `{server}` turned us away: {said}") }
             }
             ServiceError::McpError(error) => {
+                let code = Some(i64::from(error.code.0));
                 let message = match &error.data {
                     Some(data) => format!("{} ({data})", error.message),
-                    None => error.message.into_owned(),
+                    None => error.message.clone().into_owned(),
                 };
-                Reply::Refused(Refusal { kind: None, message })
+                Reply::Refused(Refusal { code, value: error.data, ..Refusal::new(message) })
             }
             ServiceError::TransportSend(error) => self.send_failure_of(&error).await,
             ServiceError::TransportClosed => Reply::Lost { reason: self.obituary().await },
@@ -438,11 +439,9 @@ fn result_of(result: ServerResult, output_schema: Option<&Value>) -> Reply {
         ServerResult::EmptyResult(_) | ServerResult::TaskAckResult(_) => {
             content::reply_of(CallToolResult::default(), output_schema)
         }
-        ServerResult::InputRequiredResult(_) => Reply::Refused(Refusal {
-            kind: None,
-            message: "the tool wants to ask the user something, which is not possible here"
-                .to_owned(),
-        }),
+        ServerResult::InputRequiredResult(_) => Reply::Refused(Refusal::new(
+            "the tool wants to ask the user something, which is not possible here",
+        )),
         ServerResult::CreateTaskResult(_) => Reply::Lost {
             reason: "the server made a task of the call, which nobody asked for".to_owned(),
         },

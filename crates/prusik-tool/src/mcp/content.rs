@@ -16,9 +16,7 @@ const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/w
 
 /// Returns what `result` means for the call.
 ///
-/// A result that does not fit the tool's own output schema is still a result: the call was made,
-/// and to report it as failed would invite a repetition of a write that landed. So it is returned
-/// as it is, with a note that says what is wrong with it.
+/// A result that does not fit the tool's own output schema still says that the call was made.
 pub(super) fn reply_of(result: CallToolResult, output_schema: Option<&Value>) -> Reply {
     let structured = result.structured_content;
     let mut content: Vec<Content> = Vec::new();
@@ -28,21 +26,24 @@ pub(super) fn reply_of(result: CallToolResult, output_schema: Option<&Value>) ->
         }
     }
     if result.is_error == Some(true) {
-        content.extend(structured.map(Content::Json));
+        content.extend(structured.clone().map(Content::Json));
         let message = ToolResult { content, whole: None }.plain_text();
         let message = if message.trim().is_empty() {
             "the tool says that it failed, and no more".to_owned()
         } else {
             message
         };
-        return Reply::Refused(Refusal { kind: None, message });
+        return Reply::Refused(Refusal { value: structured, ..Refusal::new(message) });
     }
-    let note = output_schema.and_then(|schema| misfit(schema, structured.as_ref()));
+    let problem = output_schema.and_then(|schema| misfit(schema, structured.as_ref()));
     if let Some(value) = structured {
         content.insert(0, Content::Json(value));
     }
-    content.extend(note.map(Content::Text));
-    Reply::Returned(ToolResult { content, whole: None })
+    let result = ToolResult { content, whole: None };
+    match problem {
+        Some(problem) => Reply::Unfit { result, problem },
+        None => Reply::Returned(result),
+    }
 }
 
 /// Returns what is wrong with a structured result.
@@ -61,9 +62,7 @@ fn misfit(schema: &Value, structured: Option<&Value>) -> Option<String> {
             each.collect::<Vec<_>>().join("; ")
         }
     };
-    Some(format!(
-        "[The call was made, but its result does not fit the tool's own output schema: {problem}]"
-    ))
+    Some(problem)
 }
 
 /// Servers repeat the structured result as text for clients that know no better.
@@ -164,13 +163,12 @@ mod tests {
     fn a_misfit_is_returned_with_a_note_because_the_call_was_made() {
         let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
         let result = json!({"content": [], "structuredContent": {"n": "x"}});
-        let content = returned(reply(result, Some(&schema)));
-        assert_eq!(content[0], Content::Json(json!({"n": "x"})));
-        let Content::Text(note) = &content[1] else { panic!("{content:?}") };
-        assert!(note.contains("/n") && note.contains("/properties/n/type"), "{note}");
+        let Reply::Unfit { result, problem } = reply(result, Some(&schema)) else { panic!() };
+        assert_eq!(result.content, [Content::Json(json!({"n": "x"}))]);
+        assert!(problem.contains("/n") && problem.contains("/properties/n/type"), "{problem}");
         let result = json!({"content": [{"type": "text", "text": "done"}]});
-        let content = returned(reply(result, Some(&schema)));
-        assert!(matches!(&content[1], Content::Text(note) if note.contains("no structured")));
+        let unfit = reply(result, Some(&schema));
+        assert!(matches!(unfit, Reply::Unfit { problem, .. } if problem.contains("no structured")));
         let result = json!({"content": [], "structuredContent": {"n": 1}});
         assert_eq!(returned(reply(result, Some(&schema))).len(), 1);
     }
@@ -180,7 +178,7 @@ mod tests {
         let result =
             json!({"isError": true, "content": [{"type": "text", "text": "no such user"}]});
         let Reply::Refused(refusal) = reply(result, None) else { panic!() };
-        assert_eq!(refusal, Refusal { kind: None, message: "no such user".into() });
+        assert_eq!(refusal, Refusal::new("no such user"));
         let Reply::Refused(refusal) = reply(json!({"isError": true, "content": []}), None) else {
             panic!()
         };

@@ -235,11 +235,18 @@ pub(super) fn reply_of(error: &HttpError) -> Reply {
         // A server that does not know the session has not looked at the call.
         StreamableHttpError::SessionExpired => Reply::NotSent { reason: text },
         StreamableHttpError::HttpStatus(status) if status.status == 429 => {
-            let message = match &status.retry_after {
-                Some(after) => format!("too many requests; retry after {after}"),
-                None => "too many requests".to_owned(),
+            let after = status.retry_after.as_deref().unwrap_or_default();
+            let message = match after {
+                "" => "too many requests".to_owned(),
+                after => format!("too many requests; retry after {after}"),
             };
-            Reply::Refused(Refusal { kind: None, message })
+            // A date instead of seconds is rare, and the contract's own backoff will do.
+            let seconds = after.trim().parse::<u64>().unwrap_or(0);
+            Reply::Refused(Refusal {
+                code: Some(429),
+                retry_after_ms: Some(seconds.saturating_mul(1000)),
+                ..Refusal::of_kind(kind::RATE_LIMITED, message)
+            })
         }
         // The SDK's enum is open, and in doubt a call may have arrived.
         _ => Reply::Lost { reason: format!("no usable answer over HTTP: {text}") },

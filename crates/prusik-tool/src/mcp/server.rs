@@ -232,10 +232,8 @@ impl Tool for McpTool {
             Value::Object(arguments) => arguments.clone(),
             Value::Null => serde_json::Map::new(),
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                return Reply::Refused(Refusal {
-                    kind: Some(kind::INVALID_ARGUMENTS.to_owned()),
-                    message: "arguments are a JSON object".to_owned(),
-                });
+                let message = "arguments are a JSON object";
+                return Reply::Refused(Refusal::of_kind(kind::INVALID_ARGUMENTS, message));
             }
         };
         let ready = self.ready(&attempt.cancel, attempt.progress);

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prusik_core::budget::{Budget, BudgetKind};
 use prusik_core::event::{
-    BudgetRaised, CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, CallsStarted,
-    Ending, Event, FailReason, Found, ModelAnswered, ModelFailed, ParkReason, PromptReason,
-    Prompted, Resolver, RunFinished, RunForked, RunParked, RunRecovered, RunResumed, RunStarted,
-    Verdict,
+    BudgetRaised, CallCompleted, CallDoubted, CallFailed, CallProbed, CallRetried, CallSettled,
+    CallsStarted, CompensationPlanned, CompensationStarted, Ending, Event, FailReason, Found, Kept,
+    ModelAnswered, ModelFailed, ParkReason, PromptReason, Prompted, Resolver, RunFinished,
+    RunForked, RunParked, RunRecovered, RunResumed, RunStarted, UndoCall, Undoing, Verdict,
 };
 use prusik_core::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
 use prusik_core::message::{
@@ -47,6 +47,7 @@ pub fn inner_variants() -> Vec<(&'static str, BTreeSet<String>)> {
         ("ToolInput", variants::<ToolInput>()),
         ("Content", variants::<Content>()),
         ("Outcome", variants::<Outcome>()),
+        ("Undoing", variants::<Undoing>()),
     ]
 }
 
@@ -67,6 +68,8 @@ pub fn all() -> BTreeMap<&'static str, Vec<Event>> {
         ("run_parked", run_parked()),
         ("run_resumed", run_resumed()),
         ("run_forked", run_forked()),
+        ("compensation_started", compensation_started()),
+        ("compensation_planned", compensation_planned()),
         ("run_finished", run_finished()),
     ])
 }
@@ -171,13 +174,14 @@ fn failure() -> Failure {
         kind: "busy".into(),
         message: "later".into(),
         retryable: true,
+        landed: false,
         advice: Some("Wait.".into()),
         at: vec!["/a/0".into(), String::new()],
     }
 }
 
 fn plain_failure() -> Failure {
-    Failure { kind: "x".into(), message: "y".into(), retryable: false, advice: None, at: vec![] }
+    Failure::new("x", "y")
 }
 
 fn call_retried() -> Vec<Event> {
@@ -210,10 +214,18 @@ fn call_completed() -> Vec<Event> {
         Outcome::Rejected { by: "ann".into(), reason: "no".into() },
         Outcome::InDoubt { reason: "lost".into() },
     ];
-    let completed = |outcome| {
-        Event::CallCompleted(CallCompleted { call: CALL, attempt: Attempt(1), outcome, ms: 12 })
+    let completed = |outcome, undo| {
+        let attempt = Attempt(1);
+        Event::CallCompleted(CallCompleted { call: CALL, attempt, outcome, ms: 12, undo })
     };
-    outcomes.map(completed).into()
+    let mut events: Vec<Event> = outcomes.map(|outcome| completed(outcome, None)).into();
+    let ok = || Outcome::Ok(ToolResult::default());
+    let undo = Undoing::Call { tool: "refund".into(), arguments: json!({"id": 7}) };
+    let landed = Failure { landed: true, ..plain_failure() };
+    events.push(completed(Outcome::Failed(landed), None));
+    events.push(completed(ok(), Some(undo)));
+    events.push(completed(ok(), Some(Undoing::Impossible { reason: "no id".into() })));
+    events
 }
 
 fn call_doubted() -> Vec<Event> {
@@ -269,6 +281,7 @@ fn run_parked() -> Vec<Event> {
     ];
     let budgets = BudgetKind::ALL.map(|kind| ParkReason::Budget { kind, limit: 10, spent: 9 });
     reasons.extend(budgets);
+    reasons.push(ParkReason::Failed { reason: FailReason::Refused, message: "no".into() });
     reasons.into_iter().map(|reason| Event::RunParked(RunParked { reason })).collect()
 }
 
@@ -278,12 +291,40 @@ fn run_forked() -> Vec<Event> {
     vec![forked(vec![CALL]), forked(Vec::new())]
 }
 
+fn failed_ending() -> Ending {
+    Ending::Failed { reason: FailReason::Refused, message: "no".into() }
+}
+
+fn kept() -> Kept {
+    Kept { call: OTHER, why: "the contract of send names no undo".into() }
+}
+
+fn compensation_started() -> Vec<Event> {
+    let started = |was: Option<Ending>, kept| {
+        let (by, was) = ("ann".to_owned(), was.map(Box::new));
+        Event::CompensationStarted(CompensationStarted { by, was, kept })
+    };
+    vec![started(Some(failed_ending()), vec![kept()]), started(None, vec![])]
+}
+
+fn compensation_planned() -> Vec<Event> {
+    let undo = UndoCall {
+        call: CallId { turn: Turn(4), index: 1 },
+        of: CALL,
+        tool: "refund".into(),
+        arguments: json!({"id": 7}),
+    };
+    let planned =
+        |undos, kept, more| Event::CompensationPlanned(CompensationPlanned { undos, kept, more });
+    vec![planned(vec![undo], vec![kept()], true), planned(vec![], vec![], false)]
+}
+
 fn run_finished() -> Vec<Event> {
     let answer = || "Done.".to_owned();
     let mut endings = vec![
-        Ending::Completed { answer: answer(), output: Some(json!({"paid": 3})) },
-        Ending::Completed { answer: answer(), output: Some(json!(null)) },
-        Ending::Completed { answer: answer(), output: None },
+        Ending::Completed { answer: answer(), output: Some(json!({"paid": 3})), failures: vec![] },
+        Ending::Completed { answer: answer(), output: Some(json!(null)), failures: vec![] },
+        Ending::Completed { answer: answer(), output: None, failures: vec![] },
         Ending::Cancelled { by: "ann".into(), reason: "wrong task".into(), in_doubt: Vec::new() },
     ];
     let reasons = [
@@ -295,5 +336,25 @@ fn run_finished() -> Vec<Event> {
         FailReason::UnknownStop,
     ];
     endings.extend(reasons.map(|reason| Ending::Failed { reason, message: "why".into() }));
+    endings.extend([
+        Ending::Completed {
+            answer: answer(),
+            output: Some(json!({"paid": 3})),
+            failures: vec![CallFailed {
+                call: CALL,
+                tool: "pay".into(),
+                outcome: "denied".into(),
+                message: "limit: too much".into(),
+            }],
+        },
+        Ending::Cancelled { by: "ann".into(), reason: "late".into(), in_doubt: vec![CALL] },
+        Ending::Compensated {
+            by: "on_failure".into(),
+            was: Some(Box::new(failed_ending())),
+            undone: vec![CALL],
+            kept: vec![kept()],
+        },
+        Ending::Compensated { by: "ann".into(), was: None, undone: vec![], kept: vec![] },
+    ]);
     endings.into_iter().map(|ending| Event::RunFinished(RunFinished { ending })).collect()
 }

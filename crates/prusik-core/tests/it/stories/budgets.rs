@@ -115,7 +115,12 @@ fn a_ceiling_lowered_under_a_model_call_waits_for_its_answer() {
 #[test]
 fn a_clock_that_goes_back_does_not_stop_a_retry() {
     let agent = agents::with_contract("look", |contract| {
-        contract.retry = RetryPolicy { attempts_max: 2, backoff_ms: 500, backoff_ms_max: 500 };
+        contract.retry = RetryPolicy {
+            attempts_max: 2,
+            backoff_ms: 500,
+            backoff_ms_max: 500,
+            deadline_ms: None,
+        };
     });
     let mut story = Story::of(agent, Budget::default());
     story.answers(asks([("look", json!({}))]));

@@ -161,7 +161,8 @@ fn a_lost_idempotent_call_is_repeated_with_its_key_until_it_is_in_doubt() {
 fn a_refusal_that_may_pass_does_not_hide_an_attempt_that_may_have_landed() {
     let busy = |contract: &mut prusik_core::contract::Contract| {
         contract.failures = agents::agent().tool("pay").unwrap().contract.failures.clone();
-        contract.retry = RetryPolicy { attempts_max: 2, backoff_ms: 0, backoff_ms_max: 0 };
+        contract.retry =
+            RetryPolicy { attempts_max: 2, backoff_ms: 0, backoff_ms_max: 0, deadline_ms: None };
         contract.key = Some(KeyPlace::Meta("key".to_owned()));
     };
     let mut story = begin_with(agents::with_contract("put", busy));

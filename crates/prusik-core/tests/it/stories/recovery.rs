@@ -88,7 +88,8 @@ fn a_probe_that_fails_is_retried_and_then_a_person_is_asked() {
 
 #[test]
 fn a_write_that_never_lands_gives_up() {
-    let policy = RetryPolicy { attempts_max: 2, backoff_ms: 0, backoff_ms_max: 0 };
+    let policy =
+        RetryPolicy { attempts_max: 2, backoff_ms: 0, backoff_ms_max: 0, deadline_ms: None };
     let mut story = begin_with(agents::with_contract("pay", |contract| contract.retry = policy));
     story.answers(asks([("pay", json!({"ref": "a"}))])).replies("1.1", lost());
     story.probe_replies("1.1", returned(json!({"found": false})));
@@ -181,5 +182,19 @@ fn calls_behind_a_crash_are_each_resolved_by_their_own_rule() {
         .probe_replies("1.3", returned(json!({"found": false})))
         .replies("1.3", returned(json!("paid")))
         .replies("1.4", returned(json!("sent")));
+    tell!(story);
+}
+
+#[test]
+fn a_retry_waits_until_the_resumption_is_durable() {
+    let mut story = begin();
+    story
+        .answers(asks([("send", json!({"ref": "a"}))]))
+        .replies("1.1", not_sent())
+        .interrupted()
+        .resumed()
+        .sleep();
+    // The retry stands behind the record of the resumption: lost with it, it was never made.
+    story.crashes(0);
     tell!(story);
 }
