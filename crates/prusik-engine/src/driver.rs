@@ -331,7 +331,9 @@ impl Driver<'_> {
             (_, Some(Brought::Transcript(events))) => {
                 let run = self.held.lease.run.clone();
                 let loaded = self.held.run.load_transcript(events?);
-                loaded.map_err(|problem| EngineError::Journal { run, problem }.into())
+                loaded.map_err(|problem| EngineError::Journal { run, problem })?;
+                // What was done, and can be undone, is known now.
+                self.take(Input::TimerFired)
             }
             (Some(task), None) => self.take(died(task.id)),
             (None, None) => Ok(()),

@@ -96,7 +96,12 @@ async fn attempt(
     cancel.cancel();
     match tokio::time::timeout(CANCEL_GRACE, answer).await {
         // An answer that came just in time is worth more than the doubt.
-        Ok(reply @ (Reply::Returned(_) | Reply::Refused(_) | Reply::NotSent { .. })) => reply,
+        Ok(
+            reply @ (Reply::Returned(_)
+            | Reply::Unfit { .. }
+            | Reply::Refused(_)
+            | Reply::NotSent { .. }),
+        ) => reply,
         Ok(Reply::Lost { .. }) | Err(_) => Reply::Lost { reason: stopped },
     }
 }

@@ -14,7 +14,17 @@ pub(crate) fn row(run: &Run) -> RunRow {
     let (status, note) = match &state.status {
         Status::Running => ("running", String::new()),
         Status::Parked(reason) => ("parked", park_note(run, reason)),
-        Status::Ended(Ending::Completed { .. }) => ("completed", String::new()),
+        Status::Ended(Ending::Completed { failures, .. }) if failures.is_empty() => {
+            ("completed", String::new())
+        }
+        Status::Ended(Ending::Completed { failures, .. }) => {
+            let calls: Vec<String> =
+                failures.iter().map(|f| format!("{} {} {}", f.call, f.tool, f.outcome)).collect();
+            ("completed_with_failures", calls.join(", "))
+        }
+        Status::Ended(Ending::Compensated { undone, kept, .. }) => {
+            ("compensated", format!("{} calls undone, {} kept", undone.len(), kept.len()))
+        }
         Status::Ended(Ending::Failed { message, .. }) => ("failed", message.clone()),
         Status::Ended(Ending::Cancelled { by, reason, .. }) => {
             ("cancelled", format!("by {by}: {reason}"))
@@ -53,6 +63,9 @@ fn park_note(run: &Run, reason: &ParkReason) -> String {
             format!("{tool} gave the same result {times} times: resume goes on")
         }
         ParkReason::Model { error } => error.message.clone(),
+        ParkReason::Failed { message, .. } => {
+            format!("it would fail: {message}")
+        }
         ParkReason::Interrupted => "interrupted: resume goes on".to_owned(),
     }
 }

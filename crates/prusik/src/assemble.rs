@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use prusik_core::agent::Agent;
+use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest};
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
 use prusik_tool::{
@@ -37,6 +39,28 @@ const PROTECTED: [&str; 10] = [
 const CHILDREN: &str = "children";
 /// The command that stands for this very binary, so that a project's own servers work uninstalled.
 const SELF_COMMAND: &str = "prusik";
+
+/// What a run needs to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    Model,
+    /// It is being undone: no key is needed for that.
+    ToolsAlone,
+}
+
+/// Stands where nobody asks.
+struct NoModel;
+
+#[async_trait]
+impl prusik_model::Model for NoModel {
+    async fn answer(
+        &self,
+        _request: &ModelRequest,
+        _progress: &mut (dyn FnMut(prusik_model::Delta) + Send),
+    ) -> Result<Answer, ModelError> {
+        Err(ModelError::new(ModelErrorKind::InvalidRequest, "a run that is undone asks no model"))
+    }
+}
 
 /// The tools of a run, whose servers end when it does.
 pub struct Tools(Toolbox);
@@ -98,9 +122,16 @@ pub async fn fresh(
 ///
 /// The run's lease is held by now: nobody else starts anything for it. What a dead driver of it left
 /// running is ended first, so that no call of it lands after its probe was asked.
-pub async fn again(project: &Project, agent: &Agent) -> Result<(World, Tools), Stopped> {
+pub async fn again(
+    project: &Project,
+    agent: &Agent,
+    asks: Asks,
+) -> Result<(World, Tools), Stopped> {
     no_orphans(project).await?;
-    let model = connect_model(project, &agent.model.alias)?;
+    let model = match asks {
+        Asks::Model => connect_model(project, &agent.model.alias)?,
+        Asks::ToolsAlone => Arc::new(NoModel),
+    };
     let known = agent.tools.iter().map(|tool| ToolInfo {
         name: tool.name.clone(),
         description: tool.description.clone(),

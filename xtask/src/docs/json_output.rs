@@ -144,7 +144,11 @@ fn driven() -> Vec<Object> {
             when: "The last line: how the run stands",
             example: json!({
                 "run": run(),
-                "status": Status::Ended(Ending::Completed { answer: "Done.".into(), output: None }),
+                "status": Status::Ended(Ending::Completed {
+                    answer: "Done.".into(),
+                    output: None,
+                    failures: Vec::new(),
+                }),
                 "spent": SPENT,
                 "exit_code": 0,
             }),
@@ -203,7 +207,11 @@ fn listed() -> Vec<Object> {
                 RUN,
                 ("agent", "The agent's name"),
                 ("task", "The first line of the task, cut"),
-                ("status", "`running`, `parked`, `completed`, `failed` or `cancelled`"),
+                (
+                    "status",
+                    "`running`, `parked`, `completed`, `completed_with_failures`, `failed`, `cancelled` or \
+                     `compensated`",
+                ),
                 ("note", "Why, in one line; empty where there is nothing to say"),
                 ("ended", "Whether the run will never change again"),
                 ("turns", "Calls of the model so far"),

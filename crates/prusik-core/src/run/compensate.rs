@@ -13,7 +13,7 @@ use super::decide::Draft;
 use super::definition::{Definition, Held};
 use super::program::{AgentLoop, Program};
 use super::state::{Call, State, Status};
-use super::transcript::Change;
+use super::transcript::{Change, Transcript};
 use crate::contract::EffectClass;
 use crate::event::{
     CompensationPlanned, CompensationStarted, Ending, Event, Kept, UndoCall, Undoing,
@@ -146,6 +146,17 @@ impl Draft<'_> {
             }
         }
     }
+}
+
+/// Returns what a compensation would begin with, of a run whose whole journal is in `transcript`.
+pub fn undo_preview(
+    definition: &Definition,
+    state: &State,
+    transcript: &Transcript,
+) -> CompensationPlanned {
+    let started = CompensationStarted { by: String::new(), was: None, kept: Vec::new() };
+    let compensation = Compensation::start(state.agent_loop(), &started);
+    plan(definition, &compensation, transcript.changes())
 }
 
 /// Returns the undos of what has not been looked at yet, newest first.

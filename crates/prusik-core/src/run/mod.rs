@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::compensate::Compensation;
+pub use self::compensate::{Compensation, undo_preview};
 pub use self::definition::Definition;
 pub use self::failed::Failed;
 pub use self::fork::{ForkError, fork};

@@ -95,7 +95,7 @@ impl Kind {
     pub fn terms(kinds: &[Self]) -> BTreeMap<String, FailureTerm> {
         let term = |kind: &Self| {
             let tell = Some(kind.tell().to_owned());
-            (kind.as_str().to_owned(), FailureTerm { retry: false, tell, matches: None })
+            (kind.as_str().to_owned(), FailureTerm { tell, ..FailureTerm::default() })
         };
         kinds.iter().map(term).collect()
     }

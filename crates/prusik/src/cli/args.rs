@@ -72,6 +72,14 @@ pub enum Command {
     },
     /// Say whether a call in doubt took effect
     Settle(SettleArgs),
+    /// Undo what a parked or ended run did, newest first, as far as its contracts say how
+    Compensate {
+        #[arg(add = ArgValueCandidates::new(complete::runs))]
+        run: String,
+        /// Show what would be undone and what would stay, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Begin a new run from a point of another
     Fork {
         #[arg(add = ArgValueCandidates::new(complete::runs))]
@@ -157,6 +165,8 @@ pub enum RunStatus {
     Completed,
     Failed,
     Cancelled,
+    CompletedWithFailures,
+    Compensated,
 }
 
 #[derive(Debug, Args)]

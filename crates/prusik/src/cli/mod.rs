@@ -62,6 +62,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stopped> {
         Command::Events(args) => commands::look::events(&place, args).await,
         Command::Cancel { run, reason } => commands::change::cancel(&place, &run, reason).await,
         Command::Settle(args) => commands::change::settle(&place, args).await,
+        Command::Compensate { run, dry_run } => {
+            commands::run::compensate(&place, &run, dry_run).await
+        }
         Command::Fork { run, at } => commands::change::fork(&place, &run, at).await,
         Command::Demo(args) => commands::demo::demo(args).await,
         Command::Schema { of } => Ok(commands::make::schema(of)),

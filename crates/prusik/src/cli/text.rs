@@ -51,6 +51,11 @@ impl Paint {
     }
 }
 
+/// Returns a number with what is counted: `1 call`, `2 calls`.
+pub fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// Returns text that came from a model, a tool or a file as it may be shown: control characters
 /// and those that reorder or hide text are made visible.
 pub fn printable(text: &str) -> Cow<'_, str> {

@@ -166,6 +166,27 @@ impl Timeline {
             Event::RunForked(forked) => {
                 vec![paint.cyan(&format!("⑂ forked from {} at record {}", forked.from, forked.at))]
             }
+            Event::CompensationStarted(started) => {
+                vec![paint.cyan(&format!("↶ undone from here, by {}", printable(&started.by)))]
+            }
+            Event::CompensationPlanned(planned) => {
+                let mut lines = Vec::new();
+                for undo in &planned.undos {
+                    let (of, undone) = (undo.of, self.name(undo.of).to_owned());
+                    let arguments = undo.arguments.to_string();
+                    let shown = one_line(&arguments, ARGUMENT_CHARS);
+                    let tool = undo.tool.clone();
+                    let line = format!("  ↶ {} {tool} {shown} undoes {of} {undone}", undo.call);
+                    lines.push(paint.dim(&line));
+                    self.calls.insert(undo.call, Called { tool, arguments });
+                }
+                for kept in &planned.kept {
+                    let name = self.name(kept.call);
+                    let why = one_line(&kept.why, MESSAGE_CHARS);
+                    lines.push(paint.yellow(&format!("  ! {} {name} stays: {why}", kept.call)));
+                }
+                lines
+            }
             Event::RunStarted(_) | Event::CallsStarted(_) | Event::RunFinished(_) => Vec::new(),
         }
     }
@@ -268,6 +289,9 @@ pub fn park_reason(reason: &ParkReason) -> String {
             format!("`{}` gave the same result {times} times", printable(tool))
         }
         ParkReason::Model { error } => one_line(&error.message, 400),
+        ParkReason::Failed { message, .. } => {
+            format!("it would have failed: {}", one_line(message, 400))
+        }
         ParkReason::Interrupted => "you stopped it".to_owned(),
     }
 }

@@ -126,6 +126,16 @@ struct FindArguments {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+struct CancelArguments {
+    /// The bank's number of the payment, as `pay` returned it.
+    payment_id: String,
+    /// The reference that it was paid with.
+    #[schemars(length(min = 1, max = REFERENCE_CHARS_MAX))]
+    reference: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct NoArguments {}
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -134,6 +144,12 @@ struct Found {
     found: bool,
     /// All payments with the reference, oldest first.
     payments: Vec<Payment>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Cancelled {
+    /// Whether there was such a payment; it is not booked any more in either case.
+    was_booked: bool,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -172,6 +188,7 @@ impl Bank {
     async fn call(&self, name: &str, arguments: JsonObject) -> Option<Result<Value, Refusal>> {
         Some(match name {
             "pay" => self.pay(arguments).await.map(value),
+            "cancel_payment" => self.cancel_payment(arguments).await.map(value),
             "find_payment" => self.find_payment(arguments).await.map(value),
             "balance" => self.balance(arguments).await.map(value),
             _ => return None,
@@ -190,6 +207,13 @@ impl Bank {
         let payment = ledger.book(order)?;
         self.stall_on_demand(&payment.reference).await;
         Ok(payment)
+    }
+
+    async fn cancel_payment(&self, arguments: JsonObject) -> Result<Cancelled, Refusal> {
+        let CancelArguments { payment_id, reference } = parse(arguments)?;
+        let mut guard = self.ledger().await?;
+        let ledger = guard.as_mut().expect("the ledger is held from here on");
+        Ok(Cancelled { was_booked: ledger.cancel(&payment_id, &reference)? })
     }
 
     async fn find_payment(&self, arguments: JsonObject) -> Result<Found, Refusal> {
@@ -306,6 +330,14 @@ fn tools() -> Vec<Tool> {
         .with_input_schema::<PayArguments>()
         .with_output_schema::<Payment>()
         .with_annotations(ToolAnnotations::new().read_only(false).idempotent(false)),
+        tool(
+            "cancel_payment",
+            "Strikes a booked payment before it is carried out, as if it had never been booked. \
+             Cancelling it again changes nothing.",
+        )
+        .with_input_schema::<CancelArguments>()
+        .with_output_schema::<Cancelled>()
+        .with_annotations(ToolAnnotations::new().read_only(false).idempotent(true)),
         tool("find_payment", "Returns the payments that were booked with a reference, if any.")
             .with_input_schema::<FindArguments>()
             .with_output_schema::<Found>()

@@ -1,8 +1,9 @@
 //! The bank's ledger: a file with one line of JSON for each payment. The file is the truth.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -114,12 +115,22 @@ pub struct Ledger {
 impl Ledger {
     /// Opens or makes the ledger, if no other process holds it.
     pub fn hold(path: &Path) -> Result<Self, LedgerError> {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let file = file.map_err(io_error(path, "opened"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { file, path: path.to_owned() }),
-            Err(TryLockError::WouldBlock) => Err(LedgerError::Busy { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(io_error(path, "locked")(error)),
+        loop {
+            let file = OpenOptions::new().read(true).append(true).create(true).open(path);
+            let file = file.map_err(io_error(path, "opened"))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LedgerError::Busy { path: path.to_owned() });
+                }
+                Err(TryLockError::Error(error)) => return Err(io_error(path, "locked")(error)),
+            }
+            // A cancellation puts a new file in the place of the one that was opened.
+            let same = |there: &Metadata, here: &Metadata| there.ino() == here.ino();
+            let here = file.metadata().map_err(io_error(path, "opened"))?;
+            if fs::metadata(path).is_ok_and(|there| same(&there, &here)) {
+                return Ok(Self { file, path: path.to_owned() });
+            }
         }
     }
 
@@ -134,7 +145,10 @@ impl Ledger {
         self.file.seek(SeekFrom::Start(0)).map_err(io_error(&self.path, "read"))?;
         let (payments, whole_bytes) = read_from(&self.file, &self.path)?;
         let payment = Payment {
-            payment_id: format!("PAY-{:04}", payments.len() + 1),
+            payment_id: format!(
+                "PAY-{:04}",
+                payments.iter().filter_map(number).max().unwrap_or(0) + 1
+            ),
             reference: order.reference,
             recipient: order.recipient,
             iban: order.iban,
@@ -153,6 +167,41 @@ impl Ledger {
         written.map_err(io_error(&self.path, "written"))?;
         Ok(payment)
     }
+
+    /// Strikes a payment that was not carried out yet; false if there is none. The ledger is as if it
+    /// had never been booked.
+    pub fn cancel(&mut self, payment_id: &str, reference: &str) -> Result<bool, LedgerError> {
+        let mut payments = self.payments()?;
+        let before = payments.len();
+        payments.retain(|p| !(p.payment_id == payment_id && p.reference == reference));
+        if payments.len() == before {
+            return Ok(false);
+        }
+        let lines = payments.iter().map(|payment| {
+            serde_json::to_string(payment).expect("a payment is text throughout") + "\n"
+        });
+        let text: String = lines.collect();
+        let path = self.path.with_extension("new");
+        let replace = || {
+            // Left by a bank that was killed in the middle of this.
+            let _ = fs::remove_file(&path);
+            let mut file =
+                OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+            file.lock()?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&path, &self.path)?;
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+            Ok(file)
+        };
+        self.file = replace().map_err(io_error(&self.path, "written"))?;
+        Ok(true)
+    }
+}
+
+fn number(payment: &Payment) -> Option<usize> {
+    payment.payment_id.strip_prefix("PAY-")?.parse().ok()
 }
 
 /// What the bank is asked to pay.
@@ -238,6 +287,25 @@ mod tests {
         Ledger::hold(&path).unwrap().book(order("B")).unwrap();
         let references: Vec<_> = read(&path).unwrap().into_iter().map(|p| p.reference).collect();
         assert_eq!(references, ["A", "B"]);
+    }
+
+    #[test]
+    fn a_cancelled_payment_leaves_nothing_and_the_holder_holds_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut ledger = Ledger::hold(&path).unwrap();
+        let first = ledger.book(order("A")).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let second = ledger.book(order("B")).unwrap();
+        assert!(!ledger.cancel(&second.payment_id, "A").unwrap(), "another payment's number");
+        assert!(ledger.cancel(&second.payment_id, "B").unwrap());
+        assert!(!ledger.cancel(&second.payment_id, "B").unwrap(), "once is enough");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(matches!(Ledger::hold(&path), Err(LedgerError::Busy { .. })));
+        assert_eq!(ledger.payments().unwrap(), [first]);
+        ledger.book(order("C")).unwrap();
+        drop(ledger);
+        assert_eq!(Ledger::hold(&path).unwrap().payments().unwrap().len(), 2);
     }
 
     #[test]

@@ -231,6 +231,8 @@ impl Teller {
                 | Event::RunParked(_)
                 | Event::RunResumed(_)
                 | Event::RunForked(_)
+                | Event::CompensationStarted(_)
+                | Event::CompensationPlanned(_)
                 | Event::RunFinished(_) => {}
             }
         }

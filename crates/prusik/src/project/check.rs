@@ -149,6 +149,12 @@ fn contract(
         let message = "`attempts_max` is between 1 and 100".to_owned();
         fail(&["retry", "attempts_max"], message, "1 means that nothing is tried again");
     }
+    for (kind, failure) in &config.failures {
+        if failure.when.is_some() && failure.matches.is_some() {
+            let message = "`when` and `matches` say the same in two ways".to_owned();
+            fail(&["failures", kind, "matches"], message, "keep one of them");
+        }
+    }
     let others = [
         ("probe", config.probe.as_ref().map(|probe| probe.tool.as_str())),
         ("undo", config.undo.as_ref().map(|undo| undo.tool.as_str())),

@@ -223,6 +223,12 @@ pub struct ContractConfig {
     /// The kinds of failure that the tool may report. A failure that is declared did not land.
     #[serde(default)]
     pub failures: BTreeMap<String, FailureConfig>,
+    /// Calls that are not made, by the name of the rule that forbids them.
+    #[serde(default)]
+    pub deny: BTreeMap<String, DenyConfig>,
+    /// What a result that says nothing is: `ok`, or a failure, where something is always due.
+    #[serde(default)]
+    pub empty: EmptyConfig,
     /// How long one try may take, in milliseconds.
     #[serde(default)]
     #[schemars(range(min = 1))]
@@ -300,6 +306,47 @@ pub struct FailureConfig {
     /// when it is left out.
     #[serde(default)]
     pub matches: Option<String>,
+    /// CEL over `reply` that is true when the tool means this kind, instead of `matches`. `reply` has
+    /// `is_error`, `message`, `code` (of JSON-RPC or HTTP, or null) and `value` (the structured part,
+    /// or null), so that a failure can be found in what the tool takes for a success.
+    #[serde(default)]
+    pub when: Option<ExprText>,
+}
+
+/// A rule that forbids calls.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DenyConfig {
+    /// CEL over `args`: true for a call that must not be made. A call of which it cannot be said,
+    /// because an argument is missing, is not made either.
+    pub when: ExprText,
+    /// What the model is told, such as what it can do instead.
+    #[serde(default)]
+    pub tell: Option<String>,
+}
+
+/// What a result that says nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EmptyConfig {
+    /// A success.
+    #[default]
+    Ok,
+    /// A failure.
+    Error,
+}
+
+/// What becomes of a run that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailureConfig {
+    /// It has failed, and what it did stays.
+    #[default]
+    Leave,
+    /// It waits for a person, who puts it back to work, undoes it or ends it.
+    Park,
+    /// What it did is undone, newest first, as far as the contracts say how.
+    Compensate,
 }
 
 /// How often and how soon a failed try is repeated: exponentially, with jitter.
@@ -316,6 +363,9 @@ pub struct RetryConfig {
     /// The ceiling of every wait, in milliseconds.
     #[serde(default)]
     pub backoff_ms_max: Option<u64>,
+    /// No try begins later than this after the first one began, in milliseconds.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
 }
 
 /// The ceilings of a run. One that is left out does not bind.
@@ -372,6 +422,9 @@ pub struct AgentFile {
     /// Bounds of the agent's behaviour that are not money or time.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// What becomes of a run that fails: `leave`, `park` or `compensate`.
+    #[serde(default)]
+    pub on_failure: OnFailureConfig,
 }
 
 /// Bounds of an agent's behaviour that are not money or time.

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prusik_core::agent::{Agent, Limits, Tool};
+use prusik_core::agent::{Agent, Limits, OnFailure, Tool};
 use prusik_core::contract::{
-    Contract, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Undo,
+    Contract, DenyRule, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Undo,
 };
 use prusik_core::schema::check_schema;
 use serde_json::Value;
 
-use super::config::{ContractConfig, Effect, KeyConfig, LimitsConfig};
+use super::config::{
+    ContractConfig, Effect, EmptyConfig, KeyConfig, LimitsConfig, OnFailureConfig,
+};
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
 use super::{AgentEntry, Project, SHELL_TOOL, Server};
 
@@ -77,6 +79,11 @@ impl Project {
             budget: self.budget(agent),
             output: agent.output.clone(),
             limits: limits(agent.config.limits),
+            on_failure: match agent.config.on_failure {
+                OnFailureConfig::Leave => OnFailure::Leave,
+                OnFailureConfig::Park => OnFailure::Park,
+                OnFailureConfig::Compensate => OnFailure::Compensate,
+            },
         };
         ProjectErrors::check(errors)?;
         Ok(definition)
@@ -342,16 +349,23 @@ fn contract(config: Option<&ContractConfig>, built_in: Option<&Contract>) -> Con
                 retry: failure.retry,
                 tell: failure.tell.clone(),
                 matches: failure.matches.clone(),
+                when: failure.when.as_ref().map(|when| when.0.clone()),
             },
         );
     }
+    for (name, rule) in &config.deny {
+        let rule = DenyRule { when: rule.when.0.clone(), tell: rule.tell.clone() };
+        contract.deny.insert(name.clone(), rule);
+    }
+    contract.empty_fails |= config.empty == EmptyConfig::Error;
     if let Some(retry) = &config.retry {
-        let RetryPolicy { attempts_max, backoff_ms, backoff_ms_max } = contract.retry;
+        let RetryPolicy { attempts_max, backoff_ms, backoff_ms_max, deadline_ms } = contract.retry;
         let backoff_ms = retry.backoff_ms.unwrap_or(backoff_ms);
         contract.retry = RetryPolicy {
             attempts_max: retry.attempts_max.unwrap_or(attempts_max),
             backoff_ms,
             backoff_ms_max: retry.backoff_ms_max.unwrap_or(backoff_ms_max).max(backoff_ms),
+            deadline_ms: retry.deadline_ms.or(deadline_ms),
         };
     }
     contract.timeout_ms = config.timeout_ms.unwrap_or(contract.timeout_ms);

@@ -7,7 +7,9 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::prusik::{json_lines, prusik, prusik_command, prusik_with, said, wait_for, write_files};
+use crate::prusik::{
+    copy, json_lines, prusik, prusik_command, prusik_with, said, wait_for, write_files,
+};
 
 const PROJECT: &str = "
 models:
@@ -297,17 +299,4 @@ fn the_demo_pays_once_whenever_the_process_dies() {
     let (points, questions) = kill_everywhere(&case);
     assert!(points >= 30, "only {points} points");
     assert_eq!(questions, 0, "every payment has a probe");
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir_all(&target).unwrap();
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }

@@ -5,7 +5,9 @@
 mod control;
 mod demo;
 mod docs;
+mod failures;
 mod kill;
 mod live;
 mod mistakes;
 mod prusik;
+mod undo;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use prusik_core::ids::{Seq, Timestamp};
+use prusik_core::event::Event;
+use prusik_core::ids::{RunId, Seq, Timestamp};
 use prusik_core::record;
-use prusik_engine::now;
+use prusik_core::run::{Transcript, undo_preview};
+use prusik_engine::{Engine, now};
 use prusik_store::{Filter, RunRow, Store};
 use serde_json::json;
 
@@ -29,6 +31,8 @@ pub async fn runs(place: &Place, args: RunsArgs) -> Result<Exit, Stopped> {
         RunStatus::Completed => "completed",
         RunStatus::Failed => "failed",
         RunStatus::Cancelled => "cancelled",
+        RunStatus::CompletedWithFailures => "completed_with_failures",
+        RunStatus::Compensated => "compensated",
     });
     let filter =
         Filter { status: status.map(str::to_owned), limit: Some(args.limit), ..Filter::default() };
@@ -52,7 +56,7 @@ fn line(row: &RunRow, paint: Paint) -> String {
     let status = format!("{:<9}", row.status);
     let status = match row.status.as_str() {
         "completed" => paint.green(&status),
-        "failed" | "cancelled" => paint.red(&status),
+        "failed" | "cancelled" | "completed_with_failures" => paint.red(&status),
         _ => paint.yellow(&status),
     };
     let cost = if row.nano_usd > 0 { usd(row.nano_usd) } else { String::new() };
@@ -148,6 +152,34 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
         duration(spent.wall_ms)
     ));
     put(&status_lines(place, &loaded, paint));
+    Ok(Exit::Done)
+}
+
+/// Shows what `compensate` would do.
+pub async fn undo_plan(place: &Place, engine: &Engine, id: &RunId) -> Result<Exit, Stopped> {
+    let run = engine.read(id).await?;
+    let records = engine.store().records(id, Seq(1), Seq(u64::MAX)).await?;
+    let mut transcript = Transcript::default();
+    let mut timeline = Timeline::new(Arc::clone(run.definition()), Paint::off());
+    for record in &records {
+        let event = record.event().map_err(|error| Stopped::unavailable(error.to_string()))?;
+        timeline.lines(&event, record.at, false);
+        transcript.absorb(&event);
+    }
+    let planned = undo_preview(run.definition(), run.state(), &transcript);
+    if place.json {
+        let object = json!({"run": id, "undos": planned.undos, "kept": planned.kept});
+        put(&format!("{object}\n"));
+        return Ok(Exit::Done);
+    }
+    if planned.undos.is_empty() && planned.kept.is_empty() {
+        put(&format!("run {id} has done nothing that could be undone\n"));
+    }
+    let shown = Event::CompensationPlanned(planned);
+    for line in timeline.lines(&shown, now(), false) {
+        put(&format!("{line}\n"));
+    }
+    put(&format!("nothing was done; prusik{} compensate {id} does it\n", place.option()));
     Ok(Exit::Done)
 }
 

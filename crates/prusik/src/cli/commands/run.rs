@@ -4,27 +4,29 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use prusik_core::budget::BudgetKind;
-use prusik_core::event::{Ending, ParkReason};
+use prusik_core::event::{CallFailed, Ending, ParkReason};
 use prusik_core::ids::CallId;
 use prusik_core::input::Input;
-use prusik_core::run::{Run, Stage, State, Status, waits_for_network};
+use prusik_core::run::{Program, Run, Stage, State, Status, waits_for_network};
 use prusik_engine::{Command, Held, Observer, World};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{Place, engine, find_run, person};
-use crate::assemble::{self, Tools};
+use crate::assemble::{self, Asks, Tools};
 use crate::cli::args::{ResumeArgs, RunArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::jsonl::JsonLines;
 use crate::cli::live::{Live, complain, put};
-use crate::cli::text::{Paint, count, duration, printable, usd};
+use crate::cli::text::{Paint, count, counted, duration, one_line, printable, usd};
 use crate::cli::timeline::park_reason;
 use crate::cli::values;
 
 /// Longest task that is read, in bytes.
 const TASK_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Longest message of a failed call that is shown at the end.
+const FAILURE_CHARS: usize = 200;
 /// Fewest tokens that a parked run is offered: a few turns of any conversation that is not long.
 const TOKENS_MORE: u64 = 50_000;
 
@@ -89,6 +91,35 @@ fn words(
     Ok((agent, task))
 }
 
+/// Undoes what a parked or ended run did.
+pub async fn compensate(place: &Place, run: &str, dry_run: bool) -> Result<Exit, Stopped> {
+    let project = place.project()?;
+    let engine = engine(&project)?;
+    let id = find_run(&engine, run).await?;
+    if dry_run {
+        return super::look::undo_plan(place, &engine, &id).await;
+    }
+    let held = engine.open(&id).await?;
+    let prepared = async {
+        if held.run().state().status == Status::Running {
+            return Err(Stopped::misuse(format!(
+                "run {id} has not ended; `prusik resume {id}` goes on with it, `prusik cancel {id}` \
+                 ends it, and then it can be undone"
+            )));
+        }
+        assemble::again(&project, held.run().definition().agent(), Asks::ToolsAlone).await
+    };
+    match prepared.await {
+        Ok((world, tools)) => {
+            drive(place, held, &world, tools, vec![Input::Compensated { by: person() }]).await
+        }
+        Err(stopped) => {
+            held.release().await?;
+            Err(stopped)
+        }
+    }
+}
+
 pub async fn resume(place: &Place, args: ResumeArgs) -> Result<Exit, Stopped> {
     let project = place.project()?;
     let raise = values::budget(&args.raise)?;
@@ -100,7 +131,12 @@ pub async fn resume(place: &Place, args: ResumeArgs) -> Result<Exit, Stopped> {
     let prepared = async {
         let inputs = words_of_resume(&held, &args, raise)?;
         let agent = held.run().definition().agent();
-        Ok((inputs, assemble::again(&project, agent).await?))
+        // What was killed while it was undone goes on without a model.
+        let asks = match &held.run().state().program {
+            Program::Agent(_) => Asks::Model,
+            Program::Compensation(_) => Asks::ToolsAlone,
+        };
+        Ok((inputs, assemble::again(&project, agent, asks).await?))
     };
     match prepared.await {
         Ok((inputs, (world, tools))) => drive(place, held, &world, tools, inputs).await,
@@ -247,8 +283,19 @@ fn report(place: &Place, held: &Held, paint: Paint) -> Exit {
 /// Returns the exit code that a status leads to.
 pub fn exit_of(status: &Status) -> Exit {
     match status {
-        Status::Ended(Ending::Completed { .. }) => Exit::Done,
-        Status::Ended(Ending::Failed { .. } | Ending::Cancelled { .. }) => Exit::Failed,
+        Status::Ended(Ending::Completed { failures, .. }) if failures.is_empty() => Exit::Done,
+        // Undone by a person, and wholly: that is what was asked.
+        Status::Ended(Ending::Compensated { by, kept, .. })
+            if kept.is_empty() && by != "on_failure" =>
+        {
+            Exit::Done
+        }
+        Status::Ended(
+            Ending::Completed { .. }
+            | Ending::Compensated { .. }
+            | Ending::Failed { .. }
+            | Ending::Cancelled { .. },
+        ) => Exit::Failed,
         Status::Parked(reason) if waits_for_network(reason) => Exit::Unavailable,
         Status::Parked(_) | Status::Running => Exit::Parked,
     }
@@ -271,8 +318,18 @@ pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
             let head = paint.yellow("not ended");
             format!("{head}: if nobody drives it any more, {next}\n{}", open_calls(run, &open))
         }
-        Status::Ended(Ending::Completed { output, .. }) => {
-            let mut text = format!("{}\n", paint.green("✓ completed"));
+        Status::Ended(Ending::Completed { output, failures, .. }) => {
+            let mut text = if failures.is_empty() {
+                format!("{}\n", paint.green("✓ completed"))
+            } else {
+                let head = "✗ completed, with failures that were not made good:";
+                format!("{}\n", paint.red(head))
+            };
+            for failed in failures {
+                let message = one_line(&failed.message, FAILURE_CHARS);
+                let CallFailed { call, tool, outcome, .. } = failed;
+                text.push_str(&format!("  call {call} {} {outcome}: {message}\n", printable(tool)));
+            }
             if let Some(output) = output {
                 text.push_str(&format!("output: {output}\n"));
             }
@@ -284,6 +341,25 @@ pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
                 "{}\n{look} shows how it came to that\n",
                 paint.red(&format!("✗ failed: {}", printable(message)))
             )
+        }
+        Status::Ended(Ending::Compensated { by, was, undone, kept }) => {
+            let was = match was.as_deref() {
+                Some(Ending::Failed { message, .. }) => format!(", after: {}", printable(message)),
+                Some(_) | None => String::new(),
+            };
+            let by = printable(by);
+            let head = format!("↶ undone by {by}: {}{was}", counted(undone.len(), "call"));
+            let paint = if kept.is_empty() { paint.green(&head) } else { paint.yellow(&head) };
+            let mut text = format!("{paint}\n");
+            for kept in kept {
+                let why = printable(&kept.why);
+                text.push_str(&format!("  call {} stays done: {why}\n", kept.call));
+            }
+            if !kept.is_empty() {
+                let again = format!("prusik{option} compensate {id}");
+                text.push_str(&format!("undo these by hand, or mend why and: {again}\n"));
+            }
+            text
         }
         Status::Ended(Ending::Cancelled { by, reason, in_doubt }) => {
             let head = format!("✗ cancelled by {}: {}", printable(by), printable(reason));
@@ -350,6 +426,10 @@ fn next_steps(reason: &ParkReason, state: &State, doubts: &[CallId], option: &st
             })
             .chain([format!("then: {resume}")])
             .collect(),
+        ParkReason::Failed { .. } => vec![
+            format!("{resume} --message \"what to do instead\""),
+            format!("or undo what it did: prusik{option} compensate {run}"),
+        ],
         ParkReason::Loop { .. } => vec![format!("{resume} --message \"what to do instead\"")],
         ParkReason::Model { .. } => vec![format!("when that is mended: {resume}")],
         ParkReason::InDoubt { .. } | ParkReason::Interrupted => vec![resume],
