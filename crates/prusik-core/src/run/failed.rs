@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Call, asked};
+use crate::contract::{Contract, EffectClass};
 use crate::event::{CallCompleted, CallFailed};
 use crate::ids::Digest;
 use crate::outcome::{Outcome, kind};
@@ -15,6 +16,7 @@ const KEPT_MAX: usize = 100;
 const MESSAGE_BYTES_MAX: usize = 300;
 
 /// The calls that failed, were denied, rejected or are in doubt, and that no later call made good.
+/// A failure that the contract of a read declares is an answer, and not among them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Failed(Vec<Arc<Entry>>);
 
@@ -37,7 +39,13 @@ enum ReplacedBy {
 }
 
 impl Failed {
-    pub(super) fn completed(&mut self, call: &Call, completed: &CallCompleted, is_read: bool) {
+    pub(super) fn completed(
+        &mut self,
+        call: &Call,
+        completed: &CallCompleted,
+        contract: Option<&Contract>,
+    ) {
+        let is_read = contract.is_some_and(|contract| contract.effect == EffectClass::Read);
         let asked = asked(call);
         let message = match &completed.outcome {
             Outcome::Ok(_) => {
@@ -50,6 +58,12 @@ impl Failed {
                         }
                 };
                 self.0.retain(|entry| !good(entry));
+                return;
+            }
+            // That there is no such file is what the read was to find out.
+            Outcome::Failed(failure)
+                if is_read && contract.is_some_and(|c| c.failures.contains_key(&failure.kind)) =>
+            {
                 return;
             }
             Outcome::Failed(failure) => format!("{}: {}", failure.kind, failure.message),

@@ -318,8 +318,7 @@ impl State {
         self.context.bytes += shown.content.iter().map(|c| c.bytes() as u64).sum::<u64>();
         let digest = same_call(call, &completed.outcome);
         let tool = Arc::from(call.tool.as_str());
-        let is_read = contract.is_some_and(|contract| contract.effect == EffectClass::Read);
-        self.failed.completed(call, completed, is_read);
+        self.failed.completed(call, completed, contract);
         self.count_repeat(digest, tool);
         if let Program::Compensation(compensation) = &mut self.program {
             compensation.completed(completed.call, &completed.outcome);

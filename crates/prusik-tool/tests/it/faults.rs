@@ -126,9 +126,10 @@ async fn what_a_server_reports_is_told_apart_from_what_it_garbles() {
     assert!(result.plain_text().contains("not a tool result"), "{result:?}");
     let Reply::Returned(result) = call(&toolbox, "fix__empty", json!({})).await else { panic!() };
     assert!(result.is_empty());
-    let Reply::Returned(result) = call(&toolbox, "fix__misfit", json!({})).await else { panic!() };
-    assert_eq!(result.content[0], Content::Json(json!({"n": "not a number"})));
-    assert!(result.plain_text().contains("does not fit"), "{result:?}");
+    let reply = call(&toolbox, "fix__misfit", json!({})).await;
+    let Reply::Unfit { result, problem } = reply else { panic!() };
+    assert_eq!(result.content, [Content::Json(json!({"n": "not a number"}))]);
+    assert!(problem.contains("/n"), "{problem}");
     let Reply::Refused(refusal) = call(&toolbox, "fix__echo", json!([1])).await else { panic!() };
     assert_eq!(refusal.kind.as_deref(), Some("invalid_arguments"));
 }
