@@ -187,6 +187,11 @@ impl State {
                 self.status = Status::Running;
                 self.repeats.clear();
                 self.repeat(&resumed.repeated);
+                // While the journal says that the run is parked nothing of it may be performed: who
+                // resumes it next would not know.
+                for call in self.calls.values_mut() {
+                    call.intent = self.seq;
+                }
             }
             Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),
             Event::RunStarted(_)
