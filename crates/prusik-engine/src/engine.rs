@@ -162,7 +162,8 @@ impl Engine {
         let definition = self.definition_of(from).await?;
         let records = self.store.records(from, Seq(1), Seq(u64::MAX)).await?;
         let id = self.clock.new_run_id();
-        let (run, mut sealed, writes) = fork(&definition, &records, at, id.clone(), self.clock.now())?;
+        let (run, mut sealed, writes) =
+            fork(&definition, &records, at, id.clone(), self.clock.now())?;
         // The definition is stored already; only the reference to it is new.
         sealed.blobs.clear();
         let lease = self.store.acquire(&id, self.clock.now()).await?;
@@ -209,7 +210,8 @@ impl Held {
     /// Hands one input in and waits until what it leads to is durable. For what a person says
     /// about a run that nobody drives.
     pub async fn submit(&mut self, input: Input) -> Result<Vec<Event>, EngineError> {
-        let step = self.run.handle(input, Now { at: self.clock.now(), entropy: self.clock.entropy() })?;
+        let step =
+            self.run.handle(input, Now { at: self.clock.now(), entropy: self.clock.entropy() })?;
         self.abandoned = false;
         if step.events.is_empty() {
             return Ok(Vec::new());

@@ -1,8 +1,6 @@
 //! A second opinion on stores: the contract in its plainest form, and random operations that are
 //! done to it and to a real store, with every answer compared.
 
-
 mod plain;
-
 
 pub use plain::{Owner, Plain};

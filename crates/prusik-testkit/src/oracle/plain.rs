@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prusik_core::ids::{Digest, Fence, RunId, Seq, Timestamp};
 use prusik_core::record::{Head, Record};
-use prusik_store::{
-    Append, Filter, Lease, Loaded, Pruned, RunRow, Signal, Snapshot, StoreError,
-};
+use prusik_store::{Append, Filter, Lease, Loaded, Pruned, RunRow, Signal, Snapshot, StoreError};
 
 /// Names a process, or an open store, that takes leases.
 pub type Owner = u32;

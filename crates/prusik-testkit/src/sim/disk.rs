@@ -245,7 +245,12 @@ impl World {
 
     /// A step arrives at the disk. What is answered need not be what happened, if it says that it
     /// failed.
-    fn lands(&mut self, process: usize, step: Append, states: Vec<State>) -> Result<(), StoreError> {
+    fn lands(
+        &mut self,
+        process: usize,
+        step: Append,
+        states: Vec<State>,
+    ) -> Result<(), StoreError> {
         let run = self.processes[process].run;
         if let Some(error) = self.store_fault() {
             return Err(error);

@@ -54,6 +54,10 @@ fn uses_and_results(message: &Message, next: Option<&Message>) -> Option<String>
         let ToolInput::Json(arguments) = &tool_use.input else {
             return Some("arguments that are no JSON are sent".to_owned());
         };
+        // What went wrong with arguments may quote any of them.
+        if result.is_error {
+            return None;
+        }
         let own = arguments.get("ref").and_then(|reference| reference.as_str());
         let told = text_of(result);
         let found = reference_in(&told)?;

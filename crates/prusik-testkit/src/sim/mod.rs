@@ -24,9 +24,9 @@ use std::time::Duration;
 use prusik_core::ids::Digest;
 
 pub use self::many::{Summary, simulate_many};
-pub use self::world::{Counts, Invariant, Violation};
 use self::session::session;
 use self::world::Sim;
+pub use self::world::{Counts, Invariant, Violation};
 
 /// Processes that one run may need; far more than any schedule does.
 const SESSIONS_MAX: usize = 400;

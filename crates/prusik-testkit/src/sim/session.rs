@@ -10,7 +10,9 @@ use prusik_core::ids::CallId;
 use prusik_core::input::{Input, Rejected};
 use prusik_core::outcome::{Reply, ToolResult};
 use prusik_core::run::{Stage, State, Status};
-use prusik_engine::{Command, DriveError, Engine, EngineError, Held, Notice, Observer, World as Tools};
+use prusik_engine::{
+    Command, DriveError, Engine, EngineError, Held, Notice, Observer, World as Tools,
+};
 use prusik_store::{Signal, StoreError};
 use prusik_tool::{Tool, ToolInfo};
 use serde_json::json;
@@ -150,13 +152,13 @@ async fn drive(sim: &Sim, run: usize, process: usize, held: &mut Held) -> Result
         Status::Running | Status::Ended(_) => None,
     };
     let mut inputs = helped.clone().unwrap_or_default();
+    let before = held.run().head();
     // A person may say it to a run that nobody drives, and go away.
     if !inputs.is_empty() && sim.with(|world| world.mishap(3)) {
         for input in inputs.drain(..) {
             held.submit(input).await?;
         }
     }
-    let before = held.run().head();
     let person = tokio::spawn(interfere(sim.clone(), run, process, commands));
     let observer = Arc::new(Watching { sim: sim.clone(), process });
     let by = format!("process {process}");
@@ -237,12 +239,7 @@ async fn help(sim: &Sim, state: &State, reason: &ParkReason) -> Vec<Input> {
 
 /// People interrupt and cancel, at this process or through the store; leases are lost; old runs are
 /// pruned.
-async fn interfere(
-    sim: Sim,
-    run: usize,
-    process: usize,
-    commands: mpsc::UnboundedSender<Command>,
-) {
+async fn interfere(sim: Sim, run: usize, process: usize, commands: mpsc::UnboundedSender<Command>) {
     loop {
         let pause = sim.with(|world| world.rng.u64(50..2_500));
         sim.pass(pause).await;
@@ -326,9 +323,10 @@ impl World {
             | StoreError::DiskFull { .. }
             | StoreError::Locked { .. }
             | StoreError::Io { .. } => true,
-            StoreError::UnknownRun { .. } => self.books[run].pruned,
-            StoreError::UnknownBlob { .. }
-            | StoreError::ReadOnly { .. }
+            StoreError::UnknownRun { .. } | StoreError::UnknownBlob { .. } => {
+                self.books[run].pruned
+            }
+            StoreError::ReadOnly { .. }
             | StoreError::Corrupt { .. }
             | StoreError::NewerSchema { .. } => false,
         });
@@ -342,8 +340,9 @@ impl World {
         self.check(Invariant::Liveness, state.status != Status::Running, || {
             "a driver let go of a running run".to_owned()
         });
-        let book = self.books[run].state();
-        let same = book == Some(state) || self.books[run].pruned;
+        // Another process may have gone on since.
+        let place = usize::try_from(state.seq.0).unwrap_or(usize::MAX) - 1;
+        let same = self.books[run].states.get(place) == Some(state) || self.books[run].pruned;
         self.check(Invariant::ReplayIsLive, same, || {
             format!("a driver stopped before all was durable, at {}", state.seq)
         });
@@ -362,4 +361,3 @@ fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a StoreEr
         Some(DriveError::Engine(_)) | None => None,
     }
 }
-

@@ -131,12 +131,7 @@ impl World {
         });
     }
 
-    fn fate(
-        &mut self,
-        reference: &str,
-        key: Option<String>,
-        contract: &Contract,
-    ) -> Fate {
+    fn fate(&mut self, reference: &str, key: Option<String>, contract: &Contract) -> Fate {
         let within = contract.timeout_ms * 2 / 3;
         let in_ms = self.delay_ms(within);
         let reads = contract.effect == EffectClass::Read;
