@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use prusik_testkit::oracle::{self, Kind};
 use prusik_testkit::sim;
 
 #[derive(Parser)]
@@ -17,6 +18,9 @@ struct Cli {
     /// How many seeds from there on
     #[arg(long, default_value_t = 1_000)]
     schedules: u64,
+    /// How many sequences of operations each store is compared on
+    #[arg(long, default_value_t = 0)]
+    stores: u64,
     /// Tell what happens in the first of them
     #[arg(long)]
     tell: bool,
@@ -43,5 +47,27 @@ fn main() -> ExitCode {
         }
     }
     println!("{} in {:.1} s", summary.line(), began.elapsed().as_secs_f64());
-    ExitCode::from(u8::from(!summary.failed.is_empty()))
+    let stores_agree = compare_stores(cli.seed, cli.stores);
+    ExitCode::from(u8::from(!summary.failed.is_empty() || !stores_agree))
+}
+
+/// Compares the stores with the oracle until one differs.
+fn compare_stores(first: u64, sequences: u64) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime of this thread alone");
+    for seed in first..first + sequences {
+        for kind in [Kind::Memory, Kind::Sqlite] {
+            if let Err(wrong) = runtime.block_on(oracle::compare(kind, seed)) {
+                println!(
+                    "seed {}: {:?} store, {}: {} where the contract says {}",
+                    wrong.seed, wrong.kind, wrong.operation, wrong.found, wrong.expected
+                );
+                return false;
+            }
+        }
+    }
+    if sequences > 0 {
+        println!("{sequences} sequences of operations: both stores answer as the contract says");
+    }
+    true
 }
