@@ -209,18 +209,14 @@ impl Pair {
                 Err(StoreError::Io { at: "nobody".to_owned(), detail: "answered".to_owned() })
             });
             let expected = self.plain.append(owner, step);
-            if found.is_ok() && expected.is_ok() {
-                let (_, other) = &self.stores[(at + 1) % STORES];
-                let through = self.head(run).seq;
-                let seen = other.records(&run_id(run), through, through).await;
-                let there = self.plain.records(&run_id(run), through, through);
-                self.same("records after an append", plainly(seen), plainly(there))?;
-            }
             self.same(&label, plainly(found), plainly(expected))?;
         }
         let head = self.head(run);
         self.beliefs[at][run].head = head;
-        Ok(())
+        let (_, other) = &self.stores[(at + 1) % STORES];
+        let seen = other.records(&run_id(run), head.seq, head.seq).await;
+        let there = self.plain.records(&run_id(run), head.seq, head.seq);
+        self.same("records after an append", plainly(seen), plainly(there))
     }
 
     fn step(&mut self, at: usize, run: usize) -> Append {
