@@ -24,7 +24,7 @@ use std::time::Duration;
 use prusik_core::ids::Digest;
 
 pub use self::many::{Summary, simulate_many};
-use self::session::session;
+use self::session::{DRIVE_MS_MAX, session};
 use self::world::Sim;
 pub use self::world::{Counts, Invariant, Violation};
 
@@ -116,6 +116,13 @@ async fn keep(sim: Sim, run: usize) {
                 }
             }
             () = lost.notified() => zombies.push(driving),
+            () = tokio::time::sleep(Duration::from_millis(2 * DRIVE_MS_MAX)) => {
+                driving.abort();
+                sim.with(|world| {
+                    let detail = format!("process {process} waits for nothing");
+                    world.violate(Invariant::Liveness, detail);
+                });
+            }
         }
         let over = sim.with(|world| {
             !world.violations.is_empty() || world.books[run].ended() && world.pick(2) == 0

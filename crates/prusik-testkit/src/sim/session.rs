@@ -27,7 +27,7 @@ use super::world::{Invariant, Sim, World, run_id};
 
 /// The longest that a process drives a run in one go, in fake milliseconds. Every wait of the engine
 /// is much shorter.
-const DRIVE_MS_MAX: u64 = 6 * 60 * 60 * 1000;
+pub const DRIVE_MS_MAX: u64 = 6 * 60 * 60 * 1000;
 const TASK: &str = "Do the work.";
 
 /// Lives from the birth of a process to its end.
@@ -57,7 +57,11 @@ pub async fn session(sim: Sim, run: usize, process: usize) {
         && gives_back
     {
         // A store that fails here leaves the lease to the death of the process.
-        drop(held.release().await);
+        tokio::select! {
+            biased;
+            () = death.notified() => {}
+            released = held.release() => drop(released),
+        }
     }
     sim.with(|world| world.die(process));
 }
@@ -88,7 +92,8 @@ async fn live(sim: &Sim, run: usize, process: usize, slot: &mut Option<Held>) {
     }
 }
 
-/// Hands in, before anything is under way, outcomes that nobody waits for.
+/// Hands in, before anything is under way, outcomes that nobody waits for, and a word that comes too
+/// early.
 async fn lies(sim: &Sim, held: &mut Held) {
     if !sim.with(|world| world.mishap(3)) {
         return;
@@ -108,11 +113,16 @@ async fn lies(sim: &Sim, held: &mut Held) {
         Input::ProbeReplied { call, reply: probe },
         Input::Settled { call: CallId::new(call.turn, 900), verdict: Verdict::NotLanded, by },
     ];
-    for input in inputs {
+    let waits = matches!(state.status, Status::Parked(ParkReason::InDoubt { .. }));
+    let early = (waits && !state.doubts().is_empty())
+        .then(|| Input::Resumed { by: "ann".to_owned(), message: None });
+    for input in inputs.into_iter().chain(early) {
         let answer = held.submit(input.clone()).await;
         let refused = matches!(
             answer,
-            Err(EngineError::Rejected(Rejected::Stale | Rejected::NotInDoubt { .. }))
+            Err(EngineError::Rejected(
+                Rejected::Stale | Rejected::NotInDoubt { .. } | Rejected::StillInDoubt { .. }
+            ))
         );
         let same = *held.run().state() == state;
         sim.with(|world| {
