@@ -3,7 +3,9 @@
 mod bench;
 mod command;
 mod docs;
+mod mutants;
 mod setup;
+mod simulate;
 mod test;
 
 use std::path::PathBuf;
@@ -28,6 +30,10 @@ enum Command {
     Test,
     /// Measure what the design promises
     Bench(bench::Args),
+    /// Live many seeded schedules of the whole runtime, and check what must hold
+    Simulate(simulate::Args),
+    /// Plant mistakes in a copy, and see that the simulator finds each of them
+    Mutants(mutants::Args),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +42,8 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run_setup(&args),
         Command::Test => test::run_test(),
         Command::Bench(args) => bench::run_bench(&args),
+        Command::Simulate(args) => simulate::run_simulate(&args),
+        Command::Mutants(args) => mutants::run_mutants(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Appending, EngineError, Held, now};
+use crate::clock::Clock;
+use crate::engine::{Appending, EngineError, Held};
 use crate::perform::{self, Brought};
 
 /// How often the store is asked for messages from other processes.
@@ -179,7 +180,7 @@ impl Driver<'_> {
                     };
                     Arrival::Command(command)
                 }
-                () = wait_until(timer) => Arrival::Timer,
+                () = wait_until(self.held.clock.as_ref(), timer) => Arrival::Timer,
                 _ = signals.tick() => Arrival::Signals,
             };
             self.arrived(arrival).await?;
@@ -225,7 +226,7 @@ impl Driver<'_> {
 
     /// Hands an input in and submits what it leads to.
     fn take(&mut self, input: Input) -> Result<(), DriveError> {
-        let at = Now { at: now(), entropy: fastrand::u64(..) };
+        let at = Now { at: self.held.clock.now(), entropy: self.held.clock.entropy() };
         let step = match self.held.run.handle(input, at) {
             Ok(step) => step,
             // An outcome that came too late, or a second word after the end.
@@ -252,7 +253,7 @@ impl Driver<'_> {
 
     /// Takes the effects that the run wants, and begins those whose intent is durable.
     fn ask_for_effects(&mut self) {
-        while let Some(effect) = self.held.run.poll_effect(now()) {
+        while let Some(effect) = self.held.run.poll_effect(self.held.clock.now()) {
             self.gated.push_back(effect);
         }
         for effect in std::mem::take(&mut self.gated) {
@@ -372,9 +373,9 @@ async fn next_durable(appending: &mut VecDeque<Appending>) -> Result<Seq, StoreE
     }
 }
 
-async fn wait_until(timer: Option<Timestamp>) {
+async fn wait_until(clock: &dyn Clock, timer: Option<Timestamp>) {
     match timer {
-        Some(at) => tokio::time::sleep(Duration::from_millis(at.since_ms(now()))).await,
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.since_ms(clock.now()))).await,
         None => std::future::pending().await,
     }
 }

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use prusik_core::agent::Agent;
 use prusik_core::budget::Budget;
 use prusik_core::event::Event;
-use prusik_core::ids::{CallId, Digest, RunId, Seq, Timestamp};
+use prusik_core::ids::{CallId, Digest, RunId, Seq};
 use prusik_core::input::{Input, Now, Rejected};
 use prusik_core::record::JournalError;
 use prusik_core::run::{Definition, ForkError, Run, Sealed, Status, Step, fork};
 use prusik_store::{Append, Lease, Pending, Snapshot, Store, StoreError};
 
+use crate::clock::{Clock, SystemClock};
 use crate::row::row;
 
 /// Records after which a new snapshot is worth its bytes.
@@ -39,12 +39,14 @@ pub enum EngineError {
 #[derive(Clone)]
 pub struct Engine {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
     definitions: Arc<Mutex<BTreeMap<Digest, Arc<Definition>>>>,
 }
 
 /// A run whose lease this process holds.
 pub struct Held {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) run: Run,
     pub(crate) lease: Lease,
     /// Through which record the journal is durable.
@@ -56,7 +58,12 @@ pub struct Held {
 
 impl Engine {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, definitions: Arc::default() }
+        Self::with_clock(store, Arc::new(SystemClock))
+    }
+
+    /// Returns an engine whose time, chance and names come from `clock`.
+    pub fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, definitions: Arc::default() }
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -71,9 +78,9 @@ impl Engine {
         budget: Budget,
     ) -> Result<Held, EngineError> {
         let definition = self.share(agent);
-        let id = new_run_id();
-        let lease = self.store.acquire(&id, now()).await?;
-        let (run, sealed) = Run::start(definition, id, task, budget, now());
+        let id = self.clock.new_run_id();
+        let lease = self.store.acquire(&id, self.clock.now()).await?;
+        let (run, sealed) = Run::start(definition, id, task, budget, self.clock.now());
         let mut held = self.hold(run, lease);
         held.append(sealed).durable().await?;
         Ok(held)
@@ -85,7 +92,7 @@ impl Engine {
         if !self.exists(id).await? {
             return Err(StoreError::UnknownRun { run: id.clone() }.into());
         }
-        let lease = self.store.acquire(id, now()).await?;
+        let lease = self.store.acquire(id, self.clock.now()).await?;
         let loaded = self.read(id).await;
         match loaded {
             Ok(run) => {
@@ -154,11 +161,12 @@ impl Engine {
     pub async fn fork(&self, from: &RunId, at: Seq) -> Result<(Held, Vec<CallId>), EngineError> {
         let definition = self.definition_of(from).await?;
         let records = self.store.records(from, Seq(1), Seq(u64::MAX)).await?;
-        let id = new_run_id();
-        let (run, mut sealed, writes) = fork(&definition, &records, at, id.clone(), now())?;
+        let id = self.clock.new_run_id();
+        let (run, mut sealed, writes) =
+            fork(&definition, &records, at, id.clone(), self.clock.now())?;
         // The definition is stored already; only the reference to it is new.
         sealed.blobs.clear();
-        let lease = self.store.acquire(&id, now()).await?;
+        let lease = self.store.acquire(&id, self.clock.now()).await?;
         let mut held = self.hold(run, lease);
         held.append(sealed).durable().await?;
         Ok((held, writes))
@@ -167,7 +175,8 @@ impl Engine {
     fn hold(&self, run: Run, lease: Lease) -> Held {
         let durable = run.head().seq;
         let store = Arc::clone(&self.store);
-        Held { store, run, lease, durable, snapshot_at: durable, abandoned: false }
+        let clock = Arc::clone(&self.clock);
+        Held { store, clock, run, lease, durable, snapshot_at: durable, abandoned: false }
     }
 }
 
@@ -201,7 +210,8 @@ impl Held {
     /// Hands one input in and waits until what it leads to is durable. For what a person says
     /// about a run that nobody drives.
     pub async fn submit(&mut self, input: Input) -> Result<Vec<Event>, EngineError> {
-        let step = self.run.handle(input, Now { at: now(), entropy: fastrand::u64(..) })?;
+        let step =
+            self.run.handle(input, Now { at: self.clock.now(), entropy: self.clock.entropy() })?;
         self.abandoned = false;
         if step.events.is_empty() {
             return Ok(Vec::new());
@@ -240,15 +250,4 @@ impl Held {
     pub async fn release(self) -> Result<(), EngineError> {
         Ok(self.store.release(&self.lease).await?)
     }
-}
-
-/// Returns a new run's id: a UUID v7, so that ids sort by time.
-pub fn new_run_id() -> RunId {
-    RunId::new(uuid::Uuid::now_v7().to_string())
-}
-
-/// Returns the wall clock.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -3,10 +3,12 @@
 //! It performs effects, keeps the order "append, then act", and decides nothing: rules are the
 //! core's.
 
+mod clock;
 mod driver;
 mod engine;
 mod perform;
 mod row;
 
+pub use clock::{Clock, SystemClock, new_run_id, now};
 pub use driver::{Command, Controls, DriveError, Notice, Observer, World};
-pub use engine::{Engine, EngineError, Held, new_run_id, now};
+pub use engine::{Engine, EngineError, Held};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prusik_core::effect::ToolCall;
 use prusik_core::event::Event;
@@ -14,6 +14,7 @@ use prusik_model::Model;
 use prusik_store::Store;
 use prusik_tool::{CallAttempt, Tool};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{Notice, Observer};
@@ -87,6 +88,8 @@ async fn attempt(
     };
     let mut answer = std::pin::pin!(tool.call(attempt));
     let stopped = tokio::select! {
+        // An answer that is there counts, whatever else has happened in the same instant.
+        biased;
         reply = &mut answer => return reply,
         () = tokio::time::sleep(Duration::from_millis(call.timeout_ms)) => {
             format!("`{}` gave no answer within {} ms", call.tool, call.timeout_ms)

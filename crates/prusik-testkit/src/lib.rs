@@ -1,9 +1,12 @@
-//! What tests stand on: a scripted model server that speaks the providers' wire formats, and
-//! child processes that end with the test. A dev-dependency only; nothing of it ships.
+//! What tests stand on: a simulator of the whole runtime, an oracle for stores, a scripted model
+//! server that speaks the providers' wire formats, and child processes that end with the test. For
+//! tests only; nothing of it ships.
 
 pub mod fault;
+pub mod oracle;
 pub mod process;
 pub mod server;
+pub mod sim;
 pub mod wire;
 
 pub use fault::{Fault, FaultPlan};

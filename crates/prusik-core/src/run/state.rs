@@ -197,12 +197,10 @@ impl State {
                 self.status = Status::Running;
                 self.repeats.clear();
                 self.repeat(&resumed.repeated);
-                // Were a retry performed before this record is durable, a crash would leave a parked
-                // run, of which nobody would think that the call may have landed.
+                // While the journal says that the run is parked nothing of it may be performed: who
+                // resumes it next would not know.
                 for call in self.calls.values_mut() {
-                    if matches!(call.stage, Stage::Started { .. }) {
-                        call.intent = self.seq;
-                    }
+                    call.intent = self.seq;
                 }
             }
             Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),

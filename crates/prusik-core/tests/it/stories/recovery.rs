@@ -198,3 +198,13 @@ fn a_retry_waits_until_the_resumption_is_durable() {
     story.crashes(0);
     tell!(story);
 }
+
+/// The intents of both were written together; the second may begin only when the journal says that
+/// the run goes on, or whoever resumes it after a crash would do it once more.
+#[test]
+fn what_was_written_before_a_park_waits_for_the_resume_to_be_durable() {
+    let mut story = begin();
+    story.answers(asks([("pay", json!({"ref": "a"})), ("pay", json!({"ref": "b"}))]));
+    story.interrupted().replies("1.1", returned(json!("paid"))).resumed();
+    tell!(story);
+}

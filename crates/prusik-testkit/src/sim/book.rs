@@ -1,0 +1,291 @@
+//! The books of a run: what its journal says, checked record by record as the disk takes them.
+
+use prusik_core::budget::BudgetKind;
+use prusik_core::contract::EffectClass;
+use prusik_core::event::{CallCompleted, Ending, Event, ParkReason};
+use prusik_core::ids::{CallId, RunId, Seq, Turn};
+use prusik_core::message::ToolInput;
+use prusik_core::outcome::Outcome;
+use prusik_core::record::{self, Record};
+use prusik_core::run::{Call, Phase, Run, State, Status, calls_of};
+
+use super::messages::reference_in;
+use super::world::{Invariant, World};
+
+/// What the disk holds of a run.
+#[derive(Debug)]
+pub struct Book {
+    pub run: RunId,
+    /// The state after each record.
+    pub states: Vec<State>,
+    /// Calls that may change the world: each one's id, reference, and whether it has an outcome.
+    pub writes: Vec<(CallId, String, Option<Closed>)>,
+    /// The turn of the last answer.
+    pub answered: Turn,
+    pub pruned: bool,
+}
+
+/// How the journal closed a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    Landed,
+    NotLanded,
+    Unknown,
+}
+
+impl Book {
+    pub fn new(run: RunId) -> Self {
+        Self { run, states: Vec::new(), writes: Vec::new(), answered: Turn(0), pruned: false }
+    }
+
+    pub fn state(&self) -> Option<&State> {
+        self.states.last()
+    }
+
+    pub fn ended(&self) -> bool {
+        self.state().is_some_and(State::ended)
+    }
+
+    /// Finds an open call by what it is about.
+    pub fn open_call(&self, reference: &str) -> Option<(CallId, &Call)> {
+        let calls = &self.state()?.calls;
+        calls.iter().map(|(id, call)| (*id, call)).find(|(_, call)| about(call) == Some(reference))
+    }
+}
+
+/// Returns the reference that a call names.
+pub fn about(call: &Call) -> Option<&str> {
+    call.arguments().get("ref").and_then(|reference| reference.as_str())
+}
+
+impl World {
+    /// Takes down a record that has become durable, with the state behind it.
+    pub fn take_down(&mut self, run: usize, record: &Record, state: State) {
+        self.counts.records += 1;
+        self.tell(|| format!("{run}: record {} {}", record.seq, record.hash.short()));
+        let event = match record.event() {
+            Ok(event) => event,
+            Err(error) => return self.violate(Invariant::ReplayIsLive, error.to_string()),
+        };
+        if let Some(story) = &mut self.story {
+            story.push(format!("        {}", String::from_utf8_lossy(&record.body)));
+        }
+        let ended_before = self.books[run].ended();
+        self.check(Invariant::Ended, !ended_before, || format!("{event:?} follows the end"));
+        self.note_calls(run, &event);
+        self.within_budget(&state);
+        self.calls_in_order(&state);
+        self.books[run].states.push(state);
+        match &event {
+            Event::RunParked(parked) => self.parked(run, &parked.reason),
+            Event::RunFinished(finished) => self.finished(run, &finished.ending),
+            // Whatever else there is now or later changes nothing that is counted here.
+            _ => {}
+        }
+    }
+
+    fn note_calls(&mut self, run: usize, event: &Event) {
+        if let Event::ModelAnswered(answered) = event {
+            self.books[run].answered = answered.turn;
+            for (id, tool_use) in calls_of(answered.turn, &answered.content) {
+                let ToolInput::Json(arguments) = &tool_use.input else { continue };
+                let tool = self.plan.agent.tool(&tool_use.name);
+                let writes = tool.is_some_and(|tool| tool.contract.effect != EffectClass::Read);
+                if let Some(reference) = arguments.get("ref").and_then(|r| r.as_str())
+                    && writes
+                {
+                    self.books[run].writes.push((id, reference.to_owned(), None));
+                }
+            }
+        }
+        if let Event::CallCompleted(completed) = event {
+            self.completed(run, completed);
+        }
+    }
+
+    fn completed(&mut self, run: usize, completed: &CallCompleted) {
+        let asked =
+            self.books[run].states.last().and_then(|state| state.calls.get(&completed.call));
+        let own = asked.and_then(about).map(str::to_owned);
+        if let Outcome::Ok(result) = &completed.outcome {
+            let text = result.plain_text();
+            let found = reference_in(&text).map(str::to_owned);
+            let is_own = found.is_none() || found == own;
+            self.check(Invariant::Honesty, is_own, || {
+                format!("call {} about {own:?} has the result {text}", completed.call)
+            });
+        }
+        let place = self.books[run].writes.iter().position(|(id, _, _)| *id == completed.call);
+        let Some(place) = place else { return };
+        let reference = self.books[run].writes[place].1.clone();
+        let closed = match completed.outcome {
+            Outcome::Ok(_) => Closed::Landed,
+            Outcome::Failed(_) | Outcome::Denied { .. } | Outcome::Rejected { .. } => {
+                Closed::NotLanded
+            }
+            Outcome::InDoubt { .. } => Closed::Unknown,
+        };
+        let (landed, coming) =
+            (self.ledger.has_landed(&reference), self.ledger.is_on_the_way(&reference));
+        let beyond = self.ledger.deed(&reference).beyond_fence;
+        match closed {
+            Closed::Landed => self.check(Invariant::Honesty, landed, || {
+                format!("{reference} is said to have landed and did not")
+            }),
+            Closed::NotLanded => {
+                self.ledger.deed(&reference).denied = true;
+                self.check(Invariant::Honesty, !landed || beyond, || {
+                    format!("{reference} is said not to have landed and did")
+                });
+                self.check(Invariant::Honesty, !coming || beyond, || {
+                    format!("{reference} is said not to have landed while it is on its way")
+                });
+            }
+            Closed::Unknown => {}
+        }
+        self.books[run].writes[place].2 = Some(closed);
+    }
+
+    fn within_budget(&mut self, state: &State) {
+        let kinds =
+            [BudgetKind::Turns, BudgetKind::Tokens, BudgetKind::NanoUsd, BudgetKind::ToolCalls];
+        for kind in kinds {
+            let (spent, limit) = (state.spent.of(kind), state.budget.limit(kind));
+            self.check(Invariant::Budget, limit.is_none_or(|limit| spent <= limit), || {
+                format!("{kind}: {spent} of {limit:?} are spent at record {}", state.seq)
+            });
+        }
+    }
+
+    fn calls_in_order(&mut self, state: &State) {
+        let turn = state.agent_loop().turn;
+        let strange = state.calls.keys().find(|call| call.turn != turn).copied();
+        self.check(Invariant::OpenCalls, strange.is_none(), || {
+            format!("call {strange:?} is open in turn {turn}")
+        });
+        let acting = state.agent_loop().phase == Phase::Acting;
+        let open = !state.calls.is_empty();
+        self.check(Invariant::OpenCalls, acting == open || state.ended(), || {
+            format!("calls are open: {open}, and the run is {:?}", state.agent_loop().phase)
+        });
+    }
+
+    fn parked(&mut self, run: usize, reason: &ParkReason) {
+        self.counts.parked += 1;
+        if let ParkReason::InDoubt { calls } = reason {
+            let doubts = self.books[run].state().map(State::doubts).unwrap_or_default();
+            let sound = !calls.is_empty() && *calls == doubts;
+            self.check(Invariant::WayOut, sound, || {
+                format!("parked for {calls:?}, and {doubts:?} are in doubt")
+            });
+        }
+    }
+
+    /// An ended run says what it left open.
+    fn finished(&mut self, run: usize, ending: &Ending) {
+        let named = match ending {
+            Ending::Completed { .. } => {
+                self.counts.completed += 1;
+                Vec::new()
+            }
+            // No agent of the simulator is undone yet; a compensated run has failed.
+            Ending::Failed { .. } | Ending::Compensated { .. } => {
+                self.counts.failed += 1;
+                Vec::new()
+            }
+            Ending::Cancelled { in_doubt, .. } => {
+                self.counts.cancelled += 1;
+                in_doubt.clone()
+            }
+        };
+        let open = self.books[run].writes.clone();
+        for (id, reference, closed) in open {
+            let may_land =
+                self.ledger.has_landed(&reference) || self.ledger.is_on_the_way(&reference);
+            let beyond = self.ledger.deed(&reference).beyond_fence;
+            let said = closed.is_some() || named.contains(&id);
+            self.check(Invariant::Ended, said || !may_land || beyond, || {
+                format!(
+                    "the run ended and does not say that call {id} ({reference}) may have landed"
+                )
+            });
+        }
+    }
+
+    /// Checks the whole journal of a run: it is a chain, and any part of it leads to the state that
+    /// was there live, whether it is read from its beginning or on top of a snapshot.
+    pub fn audit(&mut self, run: usize) {
+        if self.books[run].pruned {
+            return;
+        }
+        let records = self.plain.journal(&self.books[run].run).to_vec();
+        let states = self.books[run].states.clone();
+        let verified = record::verify(&records);
+        self.check(Invariant::ReplayIsLive, verified.is_ok(), || format!("{verified:?}"));
+        self.check(Invariant::ReplayIsLive, records.len() == states.len(), || {
+            format!("{} records and {} states", records.len(), states.len())
+        });
+        if records.is_empty() || records.len() != states.len() {
+            return;
+        }
+        for through in [records.len(), 1 + self.pick(records.len()), 1 + self.pick(records.len())] {
+            if let Err(detail) = self.replays(&records, &states, through) {
+                self.violate(Invariant::ReplayIsLive, detail);
+            }
+        }
+    }
+
+    fn replays(&self, records: &[Record], states: &[State], through: usize) -> Result<(), String> {
+        let definition = || std::sync::Arc::clone(&self.definition);
+        let part = Run::replay(definition(), &records[..through]).map_err(|e| e.to_string())?;
+        if *part.state() != states[through - 1] {
+            return Err(format!("replayed to record {through} it is not what it was live"));
+        }
+        let (head, bytes) = part.snapshot();
+        let whole = Run::restore(definition(), head, &bytes, &records[through..])
+            .map_err(|error| error.to_string())?
+            .ok_or("its own snapshot is not read")?;
+        if Some(whole.state()) != states.last() {
+            return Err(format!("on a snapshot at record {through} it is not what it was live"));
+        }
+        Ok(())
+    }
+
+    /// What must hold once everything is over.
+    pub fn last_judgement(&mut self) {
+        for run in 0..self.books.len() {
+            self.audit(run);
+            let status = self.books[run].state().map(|state| state.status.clone());
+            // A schedule that went wrong was broken off.
+            let ended = matches!(status, Some(Status::Ended(_))) || !self.violations.is_empty();
+            self.check(Invariant::Liveness, ended, || format!("run {run} is {status:?} for ever"));
+        }
+        let lies: Vec<String> = self
+            .ledger
+            .deeds()
+            .filter(|(_, deed)| deed.denied && deed.landed > 0 && !deed.beyond_fence)
+            .map(|(reference, _)| reference.clone())
+            .collect();
+        self.check(Invariant::Honesty, lies.is_empty(), || {
+            format!("{lies:?} landed and were said not to have")
+        });
+        let known = |reference: &String| {
+            let mut writes = self.books.iter().flat_map(|book| &book.writes);
+            writes.any(|(_, known, _)| known == reference)
+        };
+        let strange: Vec<String> = self
+            .ledger
+            .deeds()
+            .filter(|(reference, deed)| deed.landed > 0 && !known(reference))
+            .map(|(reference, _)| reference.clone())
+            .collect();
+        self.check(Invariant::AppendThenAct, strange.is_empty(), || {
+            format!("{strange:?} landed and stand in no journal")
+        });
+    }
+
+    /// Returns the first record that a process has not seen land; for messages.
+    pub fn durable(&self, run: usize) -> Seq {
+        Seq(self.books[run].states.len() as u64)
+    }
+}

@@ -1,0 +1,167 @@
+//! What a schedule is about: the agent, its tools' contracts, its budget, and how wild it gets.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use prusik_core::agent::{Agent, Limits, OnFailure, Tool};
+use prusik_core::budget::Budget;
+use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy};
+use prusik_core::expr::Expr;
+use prusik_core::model::{ModelSpec, Price};
+use serde_json::json;
+
+/// Tools that the model may call.
+pub const SHOWN: [&str; 5] = ["look", "put", "pay", "send", "tag"];
+/// The tool that probes ask.
+pub const FIND: &str = "find";
+
+/// All that is fixed before a schedule begins.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub agent: Agent,
+    pub budget: Budget,
+    pub runs: usize,
+    /// When the faults stop and everybody behaves.
+    pub calm_at_ms: u64,
+    /// One process in this many dies at a seam.
+    pub crash_one_in: usize,
+    /// One store request in this many fails.
+    pub store_fault_one_in: usize,
+    /// One tool or model call in this many goes wrong.
+    pub call_fault_one_in: usize,
+    /// Whether leases are lost while their owner lives.
+    pub zombies: bool,
+    /// Whether the clock jumps forwards. Then nothing lands late: no probe can wait long enough by a
+    /// clock that skips the wait.
+    pub jumps_forward: bool,
+    pub jumps_back: bool,
+}
+
+impl Plan {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let wild = [2, 3, 5, 20];
+        Self {
+            agent: agent(rng),
+            budget: budget(rng),
+            runs: if one_in(rng, 4) { 2 } else { 1 },
+            calm_at_ms: rng.u64(2_000..40_000),
+            crash_one_in: wild[rng.usize(..4)],
+            store_fault_one_in: [12, 60, 400, usize::MAX][rng.usize(..4)],
+            call_fault_one_in: wild[rng.usize(..4)],
+            zombies: one_in(rng, 3),
+            jumps_forward: one_in(rng, 6),
+            jumps_back: one_in(rng, 4),
+        }
+    }
+}
+
+pub fn one_in(rng: &mut Rng, n: usize) -> bool {
+    rng.usize(..n.max(1)) == 0
+}
+
+/// Returns the longest that a call of this contract may go on landing once its answer is lost.
+pub fn lands_late_ms(contract: &Contract) -> u64 {
+    match (&contract.probe, contract.effect) {
+        (Some(probe), _) => probe.wait_ms,
+        (None, EffectClass::Read) => 0,
+        (None, EffectClass::Idempotent | EffectClass::Write) => 1_500,
+    }
+}
+
+fn agent(rng: &mut Rng) -> Agent {
+    let mut tools: Vec<Tool> = SHOWN.iter().map(|name| tool(name, contract(rng, name))).collect();
+    let mut find = Contract::of(EffectClass::Read);
+    find.timeout_ms = 400;
+    find.retry =
+        RetryPolicy { attempts_max: 2, backoff_ms: 50, backoff_ms_max: 200, deadline_ms: None };
+    tools.push(Tool { shown: false, ..tool(FIND, find) });
+    Agent {
+        on_failure: OnFailure::Leave,
+        name: "clerk".to_owned(),
+        system: "You are a clerk.".to_owned(),
+        model: ModelSpec {
+            alias: "main".to_owned(),
+            model: "model-1".to_owned(),
+            max_tokens: 400,
+            temperature: None,
+            thinking_tokens: None,
+            price: (!one_in(rng, 4)).then_some(Price {
+                input: 1_000_000_000,
+                output: 5_000_000_000,
+                cache_read: 100_000_000,
+                cache_write: 1_250_000_000,
+            }),
+        },
+        tools,
+        budget: Budget::default(),
+        output: one_in(rng, 3).then(|| json!({"type": ["integer", "null"]})),
+        limits: Limits { repeats_max: [3, 0, 2][rng.usize(..3)], ..Limits::default() },
+    }
+}
+
+fn tool(name: &str, contract: Contract) -> Tool {
+    Tool {
+        name: name.to_owned(),
+        description: format!("Does {name}."),
+        input_schema: json!({
+            "type": "object",
+            "properties": {"ref": {"type": "string"}, "n": {"type": "integer"}},
+        }),
+        output_schema: None,
+        contract,
+        shown: true,
+    }
+}
+
+/// Draws a contract: mostly what the tool's name says, sometimes any.
+fn contract(rng: &mut Rng, name: &str) -> Contract {
+    let effect = match name {
+        _ if one_in(rng, 3) => {
+            [EffectClass::Read, EffectClass::Idempotent, EffectClass::Write][rng.usize(..3)]
+        }
+        "look" => EffectClass::Read,
+        "put" => EffectClass::Idempotent,
+        _ => EffectClass::Write,
+    };
+    let mut contract = Contract::of(effect);
+    if effect == EffectClass::Idempotent {
+        contract.key = Some(match rng.usize(..3) {
+            0 => KeyPlace::Argument("key".to_owned()),
+            1 => KeyPlace::Meta("key".to_owned()),
+            _ => KeyPlace::Call,
+        });
+    }
+    let probed = effect != EffectClass::Read && (name == "pay" || one_in(rng, 3));
+    contract.probe = probed.then(|| probe(rng));
+    contract.parallel |= name == "tag" || one_in(rng, 4);
+    contract.timeout_ms = [300, 1_000][rng.usize(..2)];
+    let attempts_max = [3, 1, 2][rng.usize(..3)];
+    contract.retry =
+        RetryPolicy { attempts_max, backoff_ms: 50, backoff_ms_max: 400, deadline_ms: None };
+    let busy = FailureTerm { retry: true, ..FailureTerm::default() };
+    contract.failures.insert("busy".to_owned(), busy);
+    contract.result_bytes_max = [32_768, 64][rng.usize(..2)];
+    contract
+}
+
+fn probe(rng: &mut Rng) -> Probe {
+    let parse = |text: &str| Expr::parse(text).expect("it is CEL");
+    Probe {
+        tool: FIND.to_owned(),
+        arguments: BTreeMap::from([("ref".to_owned(), json!("=args.ref"))]),
+        landed: parse("result.found"),
+        result: (!one_in(rng, 4)).then(|| parse("{'ref': args.ref}")),
+        wait_ms: [0, 300, 800][rng.usize(..3)],
+    }
+}
+
+fn budget(rng: &mut Rng) -> Budget {
+    let mut some = |n: u64| one_in(rng, 4).then_some(n);
+    Budget {
+        turns: some(2),
+        tokens: some(1_500),
+        nano_usd: some(4_000_000),
+        wall_ms: some(2_000),
+        tool_calls: some(2),
+    }
+}
