@@ -83,7 +83,7 @@ fn build(copy: &Path, target: &Path) -> Result<()> {
     let words =
         ["build", "--quiet", "--offline", "--package", "prusik-testkit", "--bin", "simulate"];
     let mut build = command(env!("CARGO"), copy, &words);
-    build.env("CARGO_TARGET_DIR", target).env("RUSTFLAGS", "--cap-lints=warn");
+    build.env("CARGO_TARGET_DIR", target);
     let output = build.stderr(Stdio::piped()).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = errors.lines().filter(|line| line.starts_with("error")).collect();

@@ -13,7 +13,10 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("prusik-tool", &["prusik-core"]),
     ("prusik-engine", &["prusik-core", "prusik-model", "prusik-store", "prusik-tool"]),
     ("prusik", &["prusik-core", "prusik-engine", "prusik-model", "prusik-store", "prusik-tool"]),
-    ("prusik-testkit", &["prusik-core", "prusik-model"]),
+    (
+        "prusik-testkit",
+        &["prusik-core", "prusik-engine", "prusik-model", "prusik-store", "prusik-tool"],
+    ),
     (
         "xtask",
         &["prusik", "prusik-core", "prusik-engine", "prusik-model", "prusik-store", "prusik-tool"],

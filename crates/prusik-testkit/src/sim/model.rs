@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use prusik_core::contract::EffectClass;
-use prusik_core::message::{Block, OpaqueBlock, ToolInput, ToolUse};
+use prusik_core::message::{Block, Content, OpaqueBlock, ToolInput, ToolUse};
 use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason, Usage};
 use prusik_core::run::Stage;
 use prusik_model::{Delta, Model};
@@ -181,6 +181,6 @@ fn bytes(block: &Block) -> usize {
             ToolInput::Json(value) => value.to_string().len(),
             ToolInput::Malformed(text) => text.len(),
         },
-        Block::ToolResult(result) => result.content.iter().map(|c| c.bytes()).sum(),
+        Block::ToolResult(result) => result.content.iter().map(Content::bytes).sum(),
     }
 }

@@ -328,8 +328,9 @@ impl World {
     fn takes_error(&mut self, run: usize, error: &(dyn std::error::Error + 'static)) {
         self.tell(|| format!("{run}: {error}"));
         let caused = cause(error).is_some_and(|error| match error {
-            StoreError::Leased { .. } | StoreError::Fenced { .. } => true,
-            StoreError::OutOfOrder { .. }
+            StoreError::Leased { .. }
+            | StoreError::Fenced { .. }
+            | StoreError::OutOfOrder { .. }
             | StoreError::DiskFull { .. }
             | StoreError::Locked { .. }
             | StoreError::Io { .. } => true,

@@ -138,7 +138,7 @@ impl World {
         let done_before = key.as_ref().is_some_and(|key| self.ledger.knows_key(key));
         let result = self.result(reference);
         if !self.mishap(self.plan.call_fault_one_in) {
-            let ticket = if reads { None } else { self.lands_in(reference, key, 0) };
+            let ticket = (!reads).then(|| self.lands_in(reference, key, 0));
             return Fate { ticket, ..Fate::later(Reply::Returned(result), in_ms) };
         }
         match self.pick(8) {
@@ -152,12 +152,12 @@ impl World {
             _ if reads => Fate::later(lost(), in_ms),
             // Landed, and the answer is lost; or it lands when nobody waits any more.
             5 => {
-                let ticket = self.lands_in(reference, key, 0);
+                let ticket = Some(self.lands_in(reference, key, 0));
                 Fate { ticket, ..Fate::later(lost(), in_ms) }
             }
             choice => {
                 let late = self.late_ms(contract);
-                let ticket = self.lands_in(reference, key, late);
+                let ticket = Some(self.lands_in(reference, key, late));
                 self.counts.landed_late += u64::from(late > 0);
                 let hears_cancel = self.pick(2) == 0;
                 if choice == 6 {
@@ -178,13 +178,13 @@ impl World {
         if most == 0 { 0 } else { self.rng.u64(..=most) }
     }
 
-    fn lands_in(&mut self, reference: &str, key: Option<String>, ms: u64) -> Option<u64> {
+    fn lands_in(&mut self, reference: &str, key: Option<String>, ms: u64) -> u64 {
         let ticket = self.new_name();
         let (at_ms, reference) = (self.true_ms() + ms, reference.to_owned());
         self.ledger.send(Landing { at_ms, reference, key, ticket });
         // What lands at once has landed before anybody can die.
         self.catch_up();
-        Some(ticket)
+        ticket
     }
 
     fn result(&mut self, reference: &str) -> ToolResult {
