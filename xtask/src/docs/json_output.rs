@@ -255,7 +255,10 @@ fn shown() -> Object {
             ("spent", SPENT_MEANING),
             ("budget", "The ceilings; one that is left out does not bind"),
             ("in_doubt", "The calls that a person must settle"),
-            ("open_calls", "The calls of the open turn, with their arguments and where each stands"),
+            (
+                "open_calls",
+                "The calls of the open turn, with their arguments and where each stands",
+            ),
             ("records", "How many records the journal has"),
             ("created_ms", "When the run began"),
             ("updated_ms", "When its last record was written"),
