@@ -2,7 +2,7 @@
 
 use crate::finding::Severity;
 
-/// A rule. Each has a page of the same name in the book, under `lints/`.
+/// A rule. Each has a line in the book, in `lints/rules.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     ToolLeftOut,
@@ -220,9 +220,9 @@ impl Rule {
         SPECS[self as usize].title
     }
 
-    /// Returns the page of the book, from its root.
-    pub fn page(self) -> String {
-        format!("lints/{}.md", self.id())
+    /// Returns the page of the book that lists the rules, from its root.
+    pub fn page(self) -> &'static str {
+        "lints/rules.md"
     }
 }
 
