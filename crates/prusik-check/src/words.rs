@@ -124,7 +124,7 @@ pub(crate) fn stem(word: &str) -> String {
             return word[..word.len() - 2].to_owned();
         }
     }
-    if let Some(base) = cut("ing", 4) {
+    if let Some(base) = cut("ing", 4).filter(|_| !word.ends_with("thing")) {
         return base.to_owned();
     }
     match cut("s", 3) {
