@@ -10,7 +10,7 @@ use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest};
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
 use prusik_tool::{
-    Builtins, Children, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox,
+    Builtins, Children, LeftOut, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox,
     Transport as Wire, builtin_contract, end_orphans,
 };
 use secrecy::ExposeSecret as _;
@@ -117,6 +117,31 @@ pub async fn fresh(
     }
 }
 
+/// What the tools of a project say of themselves.
+pub struct Listed {
+    pub tools: Vec<ToolInfo>,
+    pub left_out: Vec<LeftOut>,
+    /// Set when a server could not be reached; the tools of the others are there.
+    pub problem: Option<String>,
+}
+
+/// Asks every server of a project for its tools, and ends it again.
+pub async fn listed(project: &Project) -> Result<Listed, Stopped> {
+    let children = children(project)?;
+    let mut builder = Toolbox::builder().builtins(builtins(project, &children)?);
+    for server in project.servers() {
+        builder = builder.server(server_config(project, server, &children)?);
+    }
+    let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
+    let (left_out, problem) = match toolbox.connect_all(&CancellationToken::new(), &|_| ()).await {
+        Ok(left_out) => (left_out, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    let tools = toolbox.list();
+    toolbox.shutdown().await;
+    Ok(Listed { tools, left_out, problem })
+}
+
 /// Connects what a run needs to go on. Its tools are those of its definition; a server is started
 /// by the first call that needs it.
 ///
@@ -170,7 +195,7 @@ fn world(model: Arc<dyn prusik_model::Model>, toolbox: &Toolbox, agent: &Agent) 
     World { model, tools }
 }
 
-fn facts(info: ToolInfo) -> ToolFacts {
+pub fn facts(info: ToolInfo) -> ToolFacts {
     ToolFacts {
         contract: builtin_contract(&info.name),
         name: info.name,

@@ -71,6 +71,7 @@ fn commands() -> Vec<(&'static str, Vec<Object>)> {
         ("`show`", vec![shown()]),
         ("`cancel` and `settle`", vec![done()]),
         ("`fork`", vec![forked()]),
+        ("`lint` and `check`", reviewed()),
     ]
 }
 
@@ -302,4 +303,35 @@ fn forked() -> Object {
             ("writes", "The calls behind the fork that changed the world, or may have"),
         ],
     }
+}
+
+fn reviewed() -> Vec<Object> {
+    let finding = json!({
+        "rule": "probe-missing", "severity": "warning", "tool": "bank__pay",
+        "at": "/contract/effect", "message": "…", "help": "…",
+    });
+    vec![
+        Object {
+            when: "A finding",
+            example: json!({"finding": finding}),
+            keys: &[("finding", "The rule, its severity, the tool, the place and the way out")],
+        },
+        Object {
+            when: "A finding that the project accepts",
+            example: json!({"accepted": finding, "reason": "the bank has no such call"}),
+            keys: &[("accepted", "The finding"), ("reason", "Why it is accepted")],
+        },
+        Object {
+            when: "By `check` only: what is known of a tool that an agent holds",
+            example: json!({
+                "question": "failure", "agent": "clerk",
+                "tool": {"tool": "bank__pay", "effect": "write", "facts": []},
+            }),
+            keys: &[
+                ("question", "The question that is answered: `failure`"),
+                ("agent", "The agent's name"),
+                ("tool", "The tool, its effect, and the answers as `facts`"),
+            ],
+        },
+    ]
 }

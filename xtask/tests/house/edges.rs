@@ -6,13 +6,24 @@ use serde_json::Value;
 use crate::metadata;
 
 /// Each crate, and the crates of the workspace that it may depend on.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("prusik-core", &[]),
+    ("prusik-check", &["prusik-core"]),
     ("prusik-store", &["prusik-core"]),
     ("prusik-model", &["prusik-core"]),
     ("prusik-tool", &["prusik-core"]),
     ("prusik-engine", &["prusik-core", "prusik-model", "prusik-store", "prusik-tool"]),
-    ("prusik", &["prusik-core", "prusik-engine", "prusik-model", "prusik-store", "prusik-tool"]),
+    (
+        "prusik",
+        &[
+            "prusik-check",
+            "prusik-core",
+            "prusik-engine",
+            "prusik-model",
+            "prusik-store",
+            "prusik-tool",
+        ],
+    ),
     (
         "prusik-testkit",
         &["prusik-core", "prusik-engine", "prusik-model", "prusik-store", "prusik-tool"],

@@ -88,6 +88,10 @@ pub enum Command {
         #[arg(long, value_name = "SEQ")]
         at: u64,
     },
+    /// Review the tools: vague, overlapping, incomplete, hostile
+    Lint(LintArgs),
+    /// Answer, before anything runs, what failure looks like at each tool
+    Check(CheckArgs),
     /// Show the whole promise in a minute: no key, no network
     Demo(DemoArgs),
     /// Print the JSON Schema of a project's files, for editors
@@ -203,6 +207,42 @@ pub struct VerdictArgs {
     /// Nobody can find out; the model is told so
     #[arg(long)]
     pub unknown: bool,
+}
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// Refused by a provider, contradictory, or an attack
+    Error,
+    /// Misleads a model or a person sooner or later
+    Warning,
+    /// Worth knowing
+    Note,
+}
+
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Exit with 1 if a finding weighs this much or more
+    #[arg(long, value_enum, default_value_t = Level::Error, value_name = "LEVEL")]
+    pub deny: Level,
+    /// Print SARIF 2.1.0 instead of text
+    #[arg(long, conflicts_with = "json")]
+    pub sarif: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The agent; all of them when it is left out
+    pub agent: Option<String>,
+    /// Exit with 1 if a finding weighs this much or more
+    #[arg(long, value_enum, default_value_t = Level::Error, value_name = "LEVEL")]
+    pub deny: Level,
+    /// Print SARIF 2.1.0 instead of text
+    #[arg(long, conflicts_with = "json")]
+    pub sarif: bool,
+    /// Write the report as a page into this file, too
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

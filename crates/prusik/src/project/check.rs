@@ -13,6 +13,7 @@ pub(crate) fn project(project: &Project, errors: &mut Vec<ProjectError>) {
     for (name, config) in &project.config.tools {
         contract(project, name, config, errors);
     }
+    super::review::check_allowed(project, errors);
     for agent in &project.agents {
         agent_model(project, agent, errors);
     }

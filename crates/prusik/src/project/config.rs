@@ -26,6 +26,9 @@ pub struct ProjectFile {
     /// `server__tool`. A tool without a contract is taken for a write that cannot be repeated.
     #[serde(default)]
     pub tools: BTreeMap<String, ContractConfig>,
+    /// What `prusik lint` accepts and how much it takes for too much.
+    #[serde(default)]
+    pub lint: LintConfig,
     /// The ceilings of a run, for every agent that does not set its own. A run at a ceiling parks.
     #[serde(default)]
     pub budget: BudgetConfig,
@@ -46,6 +49,24 @@ fn default_workspace() -> PathBuf {
 
 fn default_store() -> PathBuf {
     ".prusik/prusik.db".into()
+}
+
+/// What `prusik lint` accepts and how much it takes for too much.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LintConfig {
+    /// Findings that are accepted for every tool: the rule's id, and the reason.
+    #[serde(default)]
+    pub allow: BTreeMap<String, String>,
+    /// Most tools that one agent may hold without a warning; 40 when it is left out.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub tools_max: Option<u32>,
+    /// Most tokens that an agent's tools may cost with every model call without a warning; 10000
+    /// when it is left out.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub tool_tokens_max: Option<u64>,
 }
 
 /// How the built-in shell runs.
@@ -243,6 +264,9 @@ pub struct ContractConfig {
     /// Whether calls may run beside other calls of the same turn. Reads always may.
     #[serde(default)]
     pub parallel: Option<bool>,
+    /// Findings of `prusik lint` that are accepted for this tool: the rule's id, and the reason.
+    #[serde(default)]
+    pub allow: BTreeMap<String, String>,
 }
 
 /// How the key of an `idempotent` call reaches the tool.

@@ -300,7 +300,7 @@ fn others_by_key(contract: &ContractConfig) -> impl Iterator<Item = (&'static st
 }
 
 /// Returns what the project declares on top of what the tool comes with.
-fn contract(config: Option<&ContractConfig>, built_in: Option<&Contract>) -> Contract {
+pub(super) fn contract(config: Option<&ContractConfig>, built_in: Option<&Contract>) -> Contract {
     let base = built_in.cloned();
     let Some(config) = config else {
         return base.unwrap_or_else(|| Contract::of(EffectClass::Write));

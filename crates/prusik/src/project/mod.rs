@@ -12,6 +12,7 @@ pub mod config;
 mod definition;
 mod error;
 pub mod prices;
+mod review;
 mod schema;
 mod servers;
 mod source;

@@ -4,6 +4,7 @@ pub mod change;
 pub mod demo;
 pub mod look;
 pub mod make;
+pub mod review;
 pub mod run;
 
 use std::path::PathBuf;

@@ -1,0 +1,26 @@
+//! What can be said of an agent's tools before it runs. Pure: nothing here does I/O.
+//!
+//! A [`Catalogue`] holds what a project's tools say of themselves and what the project declares of
+//! them. [`lint()`] reviews it as an API: [`Rule`] is the closed list of what it looks for, and each
+//! [`Finding`] names the tool, the place and the way out. [`Report`] answers the questions that
+//! must have an answer before an agent runs, a [`Section`] for each. Both are written as SARIF by
+//! [`sarif()`], and the report as a page by [`html()`].
+
+mod catalogue;
+mod finding;
+mod lint;
+mod out;
+mod params;
+mod report;
+mod rule;
+mod rules;
+mod words;
+
+pub use catalogue::{
+    AgentEntry, Allowed, Catalogue, LeftOut, Place, Provider, Settings, Stray, ToolEntry,
+};
+pub use finding::{Counts, Finding, Severity};
+pub use lint::{LintReport, Suppressed, lint, tool_tokens};
+pub use out::{Checked, html, sarif};
+pub use report::{AgentReport, Fact, Question, Report, Section, ToolFacts, failures};
+pub use rule::Rule;

@@ -1,0 +1,251 @@
+//! Question one: what can fail at each tool, who is told what, and what a crash leads to.
+//!
+//! What is said here is what the run's core does; the words follow `prusik_core::run`.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use prusik_core::agent::{Agent, Tool};
+use prusik_core::contract::{Contract, EffectClass, KeyPlace};
+
+use super::{AgentReport, Fact, Question, Section, ToolFacts};
+use crate::finding::Finding;
+use crate::lint::LintReport;
+use crate::rule::Rule;
+
+/// The rules whose findings leave a part of the question open.
+const RULES: [Rule; 9] = [
+    Rule::ToolLeftOut,
+    Rule::ContractWithoutTool,
+    Rule::EffectUndeclared,
+    Rule::EffectDoubtful,
+    Rule::KeyUndeclared,
+    Rule::ProbeMissing,
+    Rule::UndoMissing,
+    Rule::FailuresUndeclared,
+    Rule::TimeoutUndeclared,
+];
+
+/// Answers the question for these agents. `lint` is the review of the tools that they hold.
+pub fn failures(agents: &[Agent], lint: &LintReport) -> Section {
+    let held: BTreeSet<&str> =
+        agents.iter().flat_map(|agent| agent.tools.iter().map(|tool| tool.name.as_str())).collect();
+    let concerns = |finding: &Finding| {
+        let is_held = finding.tool.as_deref().is_some_and(|tool| held.contains(tool));
+        let is_absent = matches!(finding.rule, Rule::ToolLeftOut | Rule::ContractWithoutTool);
+        RULES.contains(&finding.rule) && (is_held || is_absent)
+    };
+    let holders = |finding: &Finding| {
+        let name = finding.tool.as_deref().unwrap_or_default();
+        agents.iter().filter(|agent| agent.tool(name).is_some()).count()
+    };
+    let mut findings: Vec<Finding> =
+        lint.findings.iter().filter(|finding| concerns(finding)).cloned().collect();
+    findings.sort_by(|a, b| {
+        let rank = |f: &Finding| (Reverse(f.severity), f.rule, Reverse(holders(f)));
+        rank(a).cmp(&rank(b)).then_with(|| a.tool.cmp(&b.tool))
+    });
+    let suppressed = lint.suppressed.iter().filter(|s| concerns(&s.finding)).cloned().collect();
+    let agents = agents
+        .iter()
+        .map(|agent| AgentReport {
+            agent: agent.name.clone(),
+            tools: agent.tools.iter().map(facts).collect(),
+        })
+        .collect();
+    Section { question: Question::Failure, agents, findings, suppressed }
+}
+
+fn facts(tool: &Tool) -> ToolFacts {
+    let contract = &tool.contract;
+    ToolFacts {
+        tool: tool.name.clone(),
+        effect: contract.effect.as_str(),
+        shown: tool.shown,
+        needs_person: needs_person(contract),
+        facts: [
+            Fact { about: "effect", text: effect(tool) },
+            Fact { about: "can fail", text: can_fail(contract) },
+            Fact { about: "the model is told", text: told(contract) },
+            Fact { about: "retried", text: retried(contract) },
+            Fact { about: "after a crash", text: crashed(contract) },
+            Fact { about: "undone by", text: undone(contract) },
+        ]
+        .into(),
+    }
+}
+
+/// A read is simply made again. An idempotent call may use up its tries, and then only a probe
+/// saves a person the question.
+fn needs_person(contract: &Contract) -> bool {
+    match contract.effect {
+        EffectClass::Read => false,
+        EffectClass::Idempotent | EffectClass::Write => contract.probe.is_none(),
+    }
+}
+
+fn effect(tool: &Tool) -> String {
+    let what = match tool.contract.effect {
+        EffectClass::Read => "read: changes nothing".to_owned(),
+        EffectClass::Idempotent => format!("idempotent: {}", key(&tool.contract)),
+        EffectClass::Write => "write: may not be repeated".to_owned(),
+    };
+    if tool.shown {
+        what
+    } else {
+        format!("{what}; held for a probe or an undo, not shown to the model")
+    }
+}
+
+fn key(contract: &Contract) -> String {
+    match &contract.key {
+        Some(KeyPlace::Argument(name)) => {
+            format!("the key of a call travels in the argument `{name}`")
+        }
+        Some(KeyPlace::Meta(name)) => format!("the key of a call travels in `_meta` as `{name}`"),
+        Some(KeyPlace::Call) | None => "equal arguments are the same call".to_owned(),
+    }
+}
+
+fn can_fail(contract: &Contract) -> String {
+    let mut kinds: Vec<String> = contract.failures.keys().map(|kind| format!("`{kind}`")).collect();
+    if kinds.is_empty() {
+        kinds.push("whatever it reports, as `tool_error`".to_owned());
+    } else {
+        kinds.push("anything else, as `tool_error`".to_owned());
+    }
+    kinds.push("a server that cannot be reached".to_owned());
+    kinds.push(format!("no answer within {} ms", contract.timeout_ms));
+    kinds.join(", ")
+}
+
+fn told(contract: &Contract) -> String {
+    let advised: Vec<String> = contract
+        .failures
+        .iter()
+        .filter_map(|(kind, term)| Some(format!("on `{kind}`: {}", term.tell.as_ref()?)))
+        .collect();
+    let base = "the kind, the tool's words, and whether trying again can help";
+    if advised.is_empty() { base.to_owned() } else { format!("{base}; {}", advised.join("; ")) }
+}
+
+fn retried(contract: &Contract) -> String {
+    let tries = contract.retry.attempts_max;
+    if tries <= 1 {
+        return "nothing: it is tried once".to_owned();
+    }
+    let mut what = vec!["what was never sent (safe: it did not begin)".to_owned()];
+    let kinds: Vec<String> = contract
+        .failures
+        .iter()
+        .filter(|(_, term)| term.retry)
+        .map(|(kind, _)| format!("`{kind}`"))
+        .collect();
+    if !kinds.is_empty() {
+        what.push(format!("{} (safe: a declared failure did not land)", kinds.join(", ")));
+    }
+    match contract.effect {
+        EffectClass::Read => what.push("a lost answer (safe: it changes nothing)".to_owned()),
+        EffectClass::Idempotent => {
+            what.push(
+                "a lost answer, with the same key (safe if the tool keeps its word)".to_owned(),
+            );
+        }
+        EffectClass::Write => {}
+    }
+    format!("{}; {tries} tries at most", what.join(", "))
+}
+
+fn crashed(contract: &Contract) -> String {
+    let asked = contract.probe.as_ref().map(|probe| {
+        format!(
+            "after {} ms the probe `{}` is asked: if it landed its result is taken over, if not it \
+             is made",
+            probe.wait_ms, probe.tool
+        )
+    });
+    match (contract.effect, asked) {
+        (EffectClass::Read, _) => "made again".to_owned(),
+        (EffectClass::Idempotent, None) => {
+            "made again with the same key; in doubt, and a person's to settle, once the tries are \
+             used up"
+                .to_owned()
+        }
+        (EffectClass::Idempotent, Some(asked)) => {
+            format!("made again with the same key; once the tries are used up, {asked}")
+        }
+        (EffectClass::Write, Some(asked)) => {
+            format!("{asked}; a person is asked only if the probe gives no clear answer")
+        }
+        (EffectClass::Write, None) => {
+            "the run parks, and a person says whether it landed (`prusik settle`)".to_owned()
+        }
+    }
+}
+
+fn undone(contract: &Contract) -> String {
+    match (&contract.undo, contract.effect) {
+        (Some(undo), _) => {
+            format!("`{}`, named for people: no undo is called by itself yet", undo.tool)
+        }
+        (None, EffectClass::Read) => "there is nothing to undo".to_owned(),
+        (None, EffectClass::Idempotent | EffectClass::Write) => {
+            "nothing: what it did stays done".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prusik_core::contract::{FailureTerm, Undo};
+    use serde_json::json;
+
+    use super::*;
+
+    fn tool(contract: Contract) -> Tool {
+        Tool {
+            name: "bank__pay".to_owned(),
+            description: "Pays.".to_owned(),
+            input_schema: json!({"type": "object"}),
+            output_schema: None,
+            contract,
+            shown: true,
+        }
+    }
+
+    fn answer(contract: Contract, about: &str) -> String {
+        let facts = facts(&tool(contract)).facts;
+        facts.into_iter().find(|fact| fact.about == about).unwrap().text
+    }
+
+    #[test]
+    fn the_worst_instant_is_answered_by_the_effect() {
+        let of = Contract::of;
+        assert_eq!(answer(of(EffectClass::Read), "after a crash"), "made again");
+        assert!(answer(of(EffectClass::Idempotent), "after a crash").contains("same key"));
+        assert!(answer(of(EffectClass::Write), "after a crash").contains("the run parks"));
+        assert!(needs_person(&of(EffectClass::Write)) && !needs_person(&of(EffectClass::Read)));
+        let write = of(EffectClass::Write);
+        assert!(!answer(write.clone(), "retried").contains("lost answer"));
+        assert!(answer(write, "undone by").starts_with("nothing"));
+    }
+
+    #[test]
+    fn what_is_declared_is_told() {
+        let mut contract = Contract::of(EffectClass::Write);
+        contract.failures.insert(
+            "busy".to_owned(),
+            FailureTerm { retry: true, tell: Some("Wait.".to_owned()), ..FailureTerm::default() },
+        );
+        contract.undo = Some(Undo {
+            tool: "bank__recall".to_owned(),
+            arguments: std::collections::BTreeMap::new(),
+        });
+        assert!(answer(contract.clone(), "can fail").starts_with("`busy`, anything else"));
+        assert!(answer(contract.clone(), "the model is told").ends_with("on `busy`: Wait."));
+        assert!(answer(contract.clone(), "retried").contains("`busy` (safe"));
+        assert!(answer(contract.clone(), "undone by").contains("`bank__recall`"));
+        contract.retry.attempts_max = 1;
+        assert!(answer(contract, "retried").starts_with("nothing"));
+    }
+}

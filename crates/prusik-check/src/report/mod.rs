@@ -1,0 +1,89 @@
+//! The static report: the questions that must have an answer before an agent runs.
+//!
+//! A report is a list of sections, one for each question that is answered; a section holds what is
+//! known of each agent and each of its tools as facts, and what is wrong as findings. A further
+//! question is a further section: whoever prints, serves or judges a report need not change.
+
+mod failure;
+
+use serde::Serialize;
+
+pub use failure::failures;
+
+use crate::finding::{Counts, Finding};
+use crate::lint::Suppressed;
+
+/// What must have an answer before an agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    Failure,
+}
+
+impl Question {
+    /// Returns the question as people ask it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Failure => "What does failure look like at each tool boundary?",
+        }
+    }
+
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// What is known of a project before anything of it runs.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    pub sections: Vec<Section>,
+}
+
+/// The answer to one question.
+#[derive(Debug, Clone, Serialize)]
+pub struct Section {
+    pub question: Question,
+    pub agents: Vec<AgentReport>,
+    /// The worst first.
+    pub findings: Vec<Finding>,
+    /// What the project accepts, with its reasons.
+    pub suppressed: Vec<Suppressed>,
+}
+
+/// What is known of one agent.
+#[derive(Debug, Clone, Serialize)]
+pub struct AgentReport {
+    pub agent: String,
+    pub tools: Vec<ToolFacts>,
+}
+
+/// What is known of one tool that an agent holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct ToolFacts {
+    pub tool: String,
+    pub effect: &'static str,
+    /// Whether the model may call it. A probe's tool is held without being shown.
+    pub shown: bool,
+    /// Whether a crash in the middle of a call may leave the run waiting for a person.
+    pub needs_person: bool,
+    pub facts: Vec<Fact>,
+}
+
+/// One answer: what it is about, and what is so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    pub about: &'static str,
+    pub text: String,
+}
+
+impl Report {
+    pub fn counts(&self) -> Counts {
+        Counts::of(self.findings())
+    }
+
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.sections.iter().flat_map(|section| &section.findings)
+    }
+}

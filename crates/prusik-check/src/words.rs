@@ -1,0 +1,236 @@
+//! Words of names and descriptions, brought to one form so that they can be compared.
+
+use std::collections::BTreeSet;
+
+/// Words that carry no purpose.
+const STOP: &[&str] = &[
+    "a", "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "back", "be",
+    "been", "before", "being", "but", "by", "can", "do", "each", "etc", "for", "from", "given",
+    "has", "have", "how", "if", "in", "into", "is", "it", "its", "just", "may", "me", "my", "new",
+    "not", "of", "off", "on", "one", "only", "or", "other", "our", "out", "over", "own", "per",
+    "so", "such", "than", "that", "the", "their", "them", "then", "these", "they", "this", "to",
+    "up", "use", "used", "using", "via", "was", "we", "what", "when", "where", "which", "while",
+    "who", "will", "with", "within", "you", "your",
+];
+
+/// Words that a description may well have and that say nothing about what a tool is for.
+const FILLER: &[&str] = &[
+    "allow",
+    "anything",
+    "api",
+    "call",
+    "data",
+    "description",
+    "easily",
+    "endpoint",
+    "execute",
+    "function",
+    "helper",
+    "help",
+    "info",
+    "information",
+    "input",
+    "method",
+    "object",
+    "operation",
+    "perform",
+    "please",
+    "provide",
+    "request",
+    "result",
+    "run",
+    "simple",
+    "simply",
+    "something",
+    "specified",
+    "stuff",
+    "thing",
+    "tool",
+    "user",
+    "utility",
+    "value",
+    "various",
+    "wrapper",
+];
+
+/// Verbs with the same meaning for a tool, each under the first of its row.
+const VERBS: &[&[&str]] = &[
+    &[
+        "get", "fetch", "retrieve", "read", "show", "view", "load", "obtain", "return", "describe",
+        "display", "open", "cat", "download", "inspect", "print",
+    ],
+    &["find", "search", "query", "lookup", "look", "locate", "discover", "match", "grep", "scan"],
+    &["list", "enumerate", "browse", "ls", "index"],
+    &["create", "add", "insert", "make", "register", "generate", "build", "mkdir", "init"],
+    &["delete", "remove", "destroy", "erase", "drop", "rm", "purge", "unlink", "clear", "discard"],
+    &["update", "modify", "edit", "change", "patch", "alter", "set", "replace", "amend"],
+    &["write", "save", "store", "put", "overwrite"],
+    &["send", "post", "submit", "deliver", "dispatch", "publish", "notify", "email"],
+    &["move", "rename", "mv", "relocate"],
+    &["copy", "duplicate", "clone", "cp"],
+    &["cancel", "abort", "revoke", "void"],
+    &["pay", "charge", "transfer", "refund"],
+    &["start", "launch", "begin", "trigger", "simulate"],
+    &["stop", "halt", "terminate", "kill", "end"],
+    &["commit"],
+    &["push"],
+    &["merge"],
+    &["reset", "revert", "restore"],
+    &["check", "verify", "validate", "test"],
+    &["convert", "translate", "transform", "parse"],
+    &["count", "sum", "calculate", "compute"],
+    &["toggle", "switch", "checkout"],
+    &["compare", "diff"],
+    &["buy", "order", "book", "reserve", "purchase"],
+    &["deploy", "install", "restart", "upload"],
+];
+
+/// The verbs whose tools change something, by the first of their row.
+const CHANGING: &[&str] = &[
+    "create", "delete", "update", "write", "send", "move", "copy", "cancel", "pay", "start",
+    "stop", "commit", "push", "merge", "reset", "buy", "deploy",
+];
+
+/// Returns the words of a name or a text, in order: small letters, `camelCase` and `snake_case` parted.
+pub(crate) fn split(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut before = ' ';
+    for char in text.chars() {
+        if !char.is_alphanumeric() && char != '\'' {
+            words.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
+        } else if char != '\'' {
+            if char.is_uppercase() && before.is_lowercase() {
+                words.extend((!word.is_empty()).then(|| std::mem::take(&mut word)));
+            }
+            word.extend(char.to_lowercase());
+        }
+        before = char;
+    }
+    words.extend((!word.is_empty()).then_some(word));
+    words
+}
+
+/// Returns the base of an English word, roughly: enough for `reads` and `reading` to meet.
+pub(crate) fn stem(word: &str) -> String {
+    let cut = |suffix: &str, keep: usize| {
+        word.strip_suffix(suffix).filter(|base| base.is_ascii() && base.len() >= keep)
+    };
+    if let Some(base) = cut("ies", 2) {
+        return format!("{base}y");
+    }
+    for suffix in ["ches", "shes", "sses", "xes"] {
+        if cut(suffix, 2).is_some() {
+            return word[..word.len() - 2].to_owned();
+        }
+    }
+    if let Some(base) = cut("ing", 4).filter(|_| !word.ends_with("thing")) {
+        return base.to_owned();
+    }
+    match cut("s", 3) {
+        Some(base) if !base.ends_with(['s', 'u', 'i']) => base.to_owned(),
+        Some(_) | None => word.to_owned(),
+    }
+}
+
+/// Returns a stemmed word, with a verb under its row's first. `listing` meets `list` meets `lists`.
+pub(crate) fn canonical(word: &str) -> String {
+    let stem = stem(word);
+    match row(&stem) {
+        Some(first) => first.to_owned(),
+        None => stem,
+    }
+}
+
+fn row(stem: &str) -> Option<&'static str> {
+    let wanted = |verb: &&str| **verb == *stem || stem.strip_suffix('e') == Some(verb);
+    VERBS.iter().find(|row| row.iter().any(|verb| wanted(&verb))).map(|row| row[0])
+}
+
+/// Returns the words of a text that carry meaning, stemmed.
+pub(crate) fn meaningful(text: &str) -> Vec<String> {
+    split(text).iter().filter(|word| !STOP.contains(&word.as_str())).map(|w| stem(w)).collect()
+}
+
+/// Returns the words of a name, with verbs under their row's first.
+pub(crate) fn name_words(name: &str) -> Vec<String> {
+    split(name)
+        .iter()
+        .filter(|word| !STOP.contains(&word.as_str()))
+        .map(|word| canonical(word))
+        .collect()
+}
+
+/// Returns the action that a name begins with, or ends with, if it is one.
+pub(crate) fn action(name: &str) -> Option<&'static str> {
+    let words = split(name);
+    let first = words.iter().find_map(|word| row(&stem(word)));
+    first.or_else(|| words.last().and_then(|word| row(&stem(word))))
+}
+
+/// Returns whether the name's own first words say that something is changed.
+pub(crate) fn names_a_change(name: &str) -> bool {
+    let words = split(name);
+    words.iter().take(2).find_map(|word| row(&stem(word))).is_some_and(|a| CHANGING.contains(&a))
+}
+
+/// Returns whether a description of something called `name` adds nothing to the name.
+pub(crate) fn only_restates(name: &str, description: &str) -> bool {
+    let known: BTreeSet<String> = name_words(name).into_iter().collect();
+    let adds = |word: &String| {
+        let base = canonical(word);
+        let is_filler = FILLER.contains(&word.as_str()) || FILLER.contains(&base.as_str());
+        let is_verb = row(word).is_some();
+        // Another verb beside the name's own is no news; nor is a longer form of a known word.
+        !known.contains(&base)
+            && !is_filler
+            && !is_verb
+            && !known.iter().any(|k| k.len() > 3 && base.starts_with(k.as_str()))
+    };
+    !meaningful(description).iter().any(adds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_meet_in_their_base() {
+        assert_eq!(split("getUserByID_v2-now"), ["get", "user", "by", "id", "v2", "now"]);
+        for (a, b) in
+            [("reads", "read"), ("queries", "query"), ("listing", "list"), ("matches", "match")]
+        {
+            assert_eq!(stem(a), b);
+        }
+        assert_eq!(stem("status"), "status");
+        assert_eq!(canonical("fetches"), "get");
+        assert_eq!(canonical("retrieves"), "get");
+        assert_eq!(name_words("fetch_users"), name_words("getUser"));
+    }
+
+    #[test]
+    fn a_description_that_adds_nothing_is_known() {
+        for (name, text) in [
+            ("get_user", "Gets the user."),
+            ("pay", "Pays something."),
+            ("create_issue", "A tool to create new issues"),
+            ("searchDocs", "Search docs"),
+        ] {
+            assert!(only_restates(name, text), "{name}");
+        }
+        for (name, text) in [
+            ("get_user", "Returns a user's profile by e-mail address."),
+            ("echo", "Echoes back the input string"),
+            ("list", "Lists a folder of the workspace."),
+        ] {
+            assert!(!only_restates(name, text), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_tell_what_they_do() {
+        assert_eq!(action("fetch_page"), Some("get"));
+        assert!(names_a_change("delete_user") && names_a_change("user_create"));
+        assert!(!names_a_change("get_commit") && !names_a_change("search_orders"));
+    }
+}

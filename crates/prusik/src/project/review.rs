@@ -1,0 +1,141 @@
+//! What a project declares of its tools, as a review needs it: with places.
+
+use std::collections::BTreeMap;
+
+use prusik_check::{Allowed, Rule, Settings, Stray, ToolEntry};
+use serde_json::Value;
+
+use super::definition::contract;
+use super::error::{ProjectError, suggestion};
+use super::{PROJECT_FILE, Place, Project, ToolFacts};
+
+/// Checks that every exception names a rule and gives a reason.
+pub(super) fn check_allowed(project: &Project, errors: &mut Vec<ProjectError>) {
+    let mut check = |path: &[&str], allow: &BTreeMap<String, String>| {
+        for (id, reason) in allow {
+            let path: Vec<&str> = path.iter().copied().chain([id.as_str()]).collect();
+            if Rule::from_id(id).is_none() {
+                let ids: Vec<&str> = Rule::all().map(Rule::id).collect();
+                let error = project.source.error(&path, format!("there is no rule `{id}`"));
+                errors.push(error.with_help(suggestion(id, "rules", ids)));
+            } else if reason.trim().is_empty() {
+                let message = format!("`{id}` is allowed without a reason");
+                let help = "say why: whoever reads it next has to judge whether it still holds";
+                errors.push(project.source.error(&path, message).with_help(help));
+            }
+        }
+    };
+    check(&["lint", "allow"], &project.config.lint.allow);
+    for (name, config) in &project.config.tools {
+        check(&["tools", name, "allow"], &config.allow);
+    }
+}
+
+impl Project {
+    /// Returns a place of `prusik.yaml` as a review tells it.
+    fn review_place(&self, path: &[&str]) -> prusik_check::Place {
+        let Place { line, column } = self.source.root.locate(path);
+        prusik_check::Place { file: PROJECT_FILE.to_owned(), line, column }
+    }
+
+    fn review_allow(
+        &self,
+        path: &[&str],
+        allow: &BTreeMap<String, String>,
+    ) -> BTreeMap<Rule, Allowed> {
+        let allowed = |(id, reason): (&String, &String)| {
+            let path: Vec<&str> = path.iter().copied().chain([id.as_str()]).collect();
+            let place = Some(self.review_place(&path));
+            Some((Rule::from_id(id)?, Allowed { reason: reason.clone(), place }))
+        };
+        allow.iter().filter_map(allowed).collect()
+    }
+
+    /// Returns what a review takes for too much, and what it accepts for every tool.
+    pub fn review_settings(&self) -> Settings {
+        let config = &self.config.lint;
+        let default = Settings::default();
+        Settings {
+            allow: self.review_allow(&["lint", "allow"], &config.allow),
+            tools_max: config
+                .tools_max
+                .and_then(|max| usize::try_from(max).ok())
+                .unwrap_or(default.tools_max),
+            tool_tokens_max: config.tool_tokens_max.unwrap_or(default.tool_tokens_max),
+        }
+    }
+
+    /// Returns a tool with all that the project declares of it.
+    pub fn review_entry(&self, facts: &ToolFacts, hints: Option<Value>) -> ToolEntry {
+        let name = facts.name.as_str();
+        let config = self.config.tools.get(name);
+        let server = self.server_of(name);
+        let mut declared = BTreeMap::new();
+        if let Some(built_in) = &facts.contract {
+            for key in ["effect", "timeout_ms"] {
+                declared.insert(key.to_owned(), None);
+            }
+            if built_in.key.is_some() {
+                declared.insert("key".to_owned(), None);
+            }
+        }
+        if let Some(config) = config {
+            let keys = [
+                ("effect", config.effect.is_some()),
+                ("key", config.key.is_some()),
+                ("probe", config.probe.is_some()),
+                ("undo", config.undo.is_some()),
+                ("failures", !config.failures.is_empty()),
+                ("timeout_ms", config.timeout_ms.is_some()),
+                ("retry", config.retry.is_some()),
+            ];
+            for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
+                let place = self.review_place(&["tools", name, key]);
+                declared.insert((*key).to_owned(), Some(place));
+            }
+        }
+        let place = match (config, &server) {
+            (Some(_), _) => Some(self.review_place(&["tools", name])),
+            (None, Some(server)) => self.server_place(server),
+            (None, None) => None,
+        };
+        ToolEntry {
+            name: facts.name.clone(),
+            server,
+            description: facts.description.clone(),
+            input_schema: facts.input_schema.clone(),
+            output_schema: facts.output_schema.clone(),
+            hints,
+            contract: contract(config, facts.contract.as_ref()),
+            declared,
+            place,
+            allow: config.map_or_else(BTreeMap::new, |config| {
+                self.review_allow(&["tools", name, "allow"], &config.allow)
+            }),
+        }
+    }
+
+    /// Returns the contracts of tools that are not among `known`, for servers that were asked.
+    pub fn review_strays(&self, known: &[&str]) -> Vec<Stray> {
+        let stray = |name: &String| {
+            let server = self.server_of(name).filter(|_| !known.contains(&name.as_str()))?;
+            let place = Some(self.review_place(&["tools", name]));
+            Some(Stray { name: name.clone(), server, place })
+        };
+        self.config.tools.keys().filter_map(stray).collect()
+    }
+
+    /// Returns where a server is declared.
+    pub fn server_place(&self, server: &str) -> Option<prusik_check::Place> {
+        let file = self.server(server)?.file.display().to_string();
+        if file == PROJECT_FILE {
+            return Some(self.review_place(&["servers", server]));
+        }
+        Some(prusik_check::Place { file, line: 1, column: 1 })
+    }
+
+    fn server_of(&self, tool: &str) -> Option<String> {
+        let (server, _) = tool.split_once("__")?;
+        self.server(server).map(|server| server.name.clone())
+    }
+}
