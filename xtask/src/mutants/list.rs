@@ -136,7 +136,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "ended-runs-go-on",
         file: "crates/prusik-core/src/run/mod.rs",
-        find: "        if self.state.ended() {
+        find: "        if self.state.ended() && !matches!(input, Input::Compensated { .. }) {
             return Err(Rejected::Ended);
         }
         self.note(&input, now.at)?;",

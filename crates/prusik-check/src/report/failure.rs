@@ -186,7 +186,7 @@ fn crashed(contract: &Contract) -> String {
 fn undone(contract: &Contract) -> String {
     match (&contract.undo, contract.effect) {
         (Some(undo), _) => {
-            format!("`{}`, named for people: no undo is called by itself yet", undo.tool)
+            format!("`{}`, when the run is compensated", undo.tool)
         }
         (None, EffectClass::Read) => "there is nothing to undo".to_owned(),
         (None, EffectClass::Idempotent | EffectClass::Write) => {

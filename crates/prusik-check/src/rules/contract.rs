@@ -73,11 +73,7 @@ fn undeclared(tool: &ToolEntry, found: &mut Vec<Finding>) {
     } else {
         ""
     };
-    let help = format!(
-        "declare `effect` under `tools: {}:` in prusik.yaml{hint}; `prusik lint --fix` writes the \
-         skeleton",
-        tool.name
-    );
+    let help = format!("declare `effect` under `tools: {}:` in prusik.yaml{hint}", tool.name);
     found.push(Finding::new(Rule::EffectUndeclared, message, help).at("/contract/effect"));
 }
 

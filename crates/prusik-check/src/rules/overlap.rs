@@ -4,7 +4,7 @@
 //! catalogue (TF-IDF), beside the words of its name, with verbs of the same meaning made one, and
 //! the names of its parameters. Two tools are compared where their action does not differ: what
 //! creates a thing and what deletes it share nearly every word and are never taken for each other.
-//! The threshold was set on labelled pairs, which the tests hold it to.
+//! The threshold was chosen by hand on the tools of a few servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -92,9 +92,10 @@ const CLOSES: [&str; 4] = ["enum", "const", "format", "pattern"];
 
 /// A description that lists the choices in words: `one of a, b`, `'asc' or 'desc'`, `(a|b|c)`.
 static LISTS_CHOICES: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(
-        r#"(?i)\b(one of|allowed values|valid values|possible values|must be either)\b|["'`][\w-]+["'`],? (or|and|\|) ["'`][\w-]+["'`]|\([\w-]+(\|[\w-]+)+\)"#,
-    )
+    Regex::new(concat!(
+        r#"(?i)\b(one of|allowed values|valid values|possible values|must be either)\b"#,
+        r#"|["'`][\w-]+["'`],? (or|and|\|) ["'`][\w-]+["'`]|\([\w-]+(\|[\w-]+)+\)"#,
+    ))
     .expect("the pattern is fixed, and the tests read it")
 });
 static IS_JSON: LazyLock<Regex> = LazyLock::new(|| {

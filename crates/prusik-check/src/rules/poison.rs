@@ -27,43 +27,80 @@ const TEXT_DEPTH_MAX: usize = 40;
 /// Orders, and what each of them is called in a message. In the order of [`ORDERS`].
 const ORDER_PATTERNS: [(&str, &str); 14] = [
     (
-        r"\b(ignore|disregard|forget|override|bypass)\b.{0,30}\b(previous|prior|above|earlier|all|any|other|system|safety|your)\b.{0,30}\b(instruction|prompt|rule|message|guideline|polic|restriction|constraint)",
+        concat!(
+            r"\b(ignore|disregard|forget|override|bypass)\b.{0,30}\b(previous|prior|above",
+            r"|earlier|all|any|other|system|safety|your)\b.{0,30}\b(instruction|prompt|rule",
+            r"|message|guideline|polic|restriction|constraint)",
+        ),
         "tells the model to ignore its instructions",
     ),
     (
-        r"\b(do not|don.?t|never|must not|without)\b.{0,20}\b(tell|inform|mention|notify|reveal|disclose|alert|ask)(ing|ion)?\b.{0,40}\b(users?|humans?|person|people|operator|anyone|customer)\b",
+        concat!(
+            r"\b(do not|don.?t|never|must not|without)\b.{0,20}\b(tell|inform|mention|notify",
+            r"|reveal|disclose|alert|ask)(ing|ion)?\b.{0,40}\b(users?|humans?|person|people",
+            r"|operator|anyone|customer)\b",
+        ),
         "tells the model to hide something from people",
     ),
     (
-        r"\b(before|prior to|instead of|rather than)\b.{0,20}\b(us(e|ing)|call(ing)?|invok(e|ing)|runn?(ing)?)\b.{0,15}\b(any|all|every|the)\b( other| another)? tools?\b",
+        concat!(
+            r"\b(before|prior to|instead of|rather than)\b.{0,20}\b(us(e|ing)|call(ing)?",
+            r"|invok(e|ing)|runn?(ing)?)\b.{0,15}\b(any|all|every|the)\b( other",
+            r"| another)? tools?\b",
+        ),
         "puts itself before every other tool",
     ),
     (
-        r"\b(always|must|have to|required to|be sure to|make sure to)\b.{0,30}\b(call|use|invoke|run|execute|prefer)\b.{0,15}\bthis (tool|function)\b",
+        concat!(
+            r"\b(always|must|have to|required to|be sure to|make sure to)\b.{0,30}\b(call|use",
+            r"|invoke|run|execute|prefer)\b.{0,15}\bthis (tool|function)\b",
+        ),
         "demands to be called",
     ),
     (
-        r"\b(call|use|invoke|run|prefer)\b.{0,10}\bthis (tool|function)\b.{0,30}\b(first|before (any|every|all|each)|instead of (any|all|every|other)|over (any|all|every|other))",
+        concat!(
+            r"\b(call|use|invoke|run|prefer)\b.{0,10}\bthis (tool|function)\b.{0,30}\b(first",
+            r"|before (any|every|all|each)|instead of (any|all|every|other)|over (any|all",
+            r"|every|other))",
+        ),
         "puts itself before other tools",
     ),
     (
-        r"<\s*/?\s*(important|system|instructions?|secret|hidden|admin|critical|assistant)\s*>|\[/?(system|inst)\]|<\|im_(start|end)\|>",
+        concat!(
+            r"<\s*/?\s*(important|system|instructions?|secret|hidden|admin|critical",
+            r"|assistant)\s*>|\[/?(system|inst)\]|<\|im_(start|end)\|>",
+        ),
         "uses the marks of a system prompt",
     ),
     (
-        r"\b(you are now|from now on,? you|new instructions? ?:|your (real|true|actual) (task|goal|instructions?)|(your|the) system prompt)\b",
+        concat!(
+            r"\b(you are now|from now on,? you|new instructions? ?:|your (real|true",
+            r"|actual) (task|goal|instructions?)|(your|the) system prompt)\b",
+        ),
         "gives the model a new role",
     ),
     (
-        r"\b(send|forward|post|upload|exfiltrate|bcc|e-?mail|transmit|leak|append|include)\b.{0,60}\b(conversation history|chat history|(entire|full|whole) conversation|system prompt|previous messages|your (context|instructions)|api keys?|private keys?|credentials)\b",
+        concat!(
+            r"\b(send|forward|post|upload|exfiltrate|bcc|e-?mail|transmit|leak|append",
+            r"|include)\b.{0,60}\b(conversation history|chat history|(entire|full",
+            r"|whole) conversation|system prompt|previous messages|your (context",
+            r"|instructions)|api keys?|private keys?|credentials)\b",
+        ),
         "asks for the conversation or for keys",
     ),
     (
-        r"\b(pass|put|include|provide|insert|place|write)\b.{0,40}\bcontents?\b.{0,40}\b(as|in|into)\b.{0,20}\b(parameter|argument|field|side ?note)",
+        concat!(
+            r"\b(pass|put|include|provide|insert|place|write)\b.{0,40}\bcontents?\b.{0,40}",
+            r"\b(as|in|into)\b.{0,20}\b(parameter|argument|field|side ?note)",
+        ),
         "asks for the content of a file in an argument",
     ),
     (
-        r"\b(when|if|whenever|after|before)\b.{0,40}\b(other|another|different)\b.{0,20}\b(tools?|servers?)\b.{0,80}\b(must|always|change|replace|redirect|modify|instead)\b",
+        concat!(
+            r"\b(when|if|whenever|after|before)\b.{0,40}\b(other|another|different)\b.{0,20}",
+            r"\b(tools?|servers?)\b.{0,80}\b(must|always|change|replace|redirect|modify",
+            r"|instead)\b",
+        ),
         "says what is to become of other tools' calls",
     ),
     (
@@ -71,26 +108,52 @@ const ORDER_PATTERNS: [(&str, &str); 14] = [
         "sets itself above the user",
     ),
     (
-        r"\b(redirect|change|replace|rewrite|set)\b.{0,25}\b(recipients?|address|destination|amount|iban|account number)\b.{0,60}\b(to|with)\b.{0,60}(@|\battacker|\b[a-z]{2}\d{2}[a-z0-9]{8,})",
+        concat!(
+            r"\b(redirect|change|replace|rewrite|set)\b.{0,25}\b(recipients?|address",
+            r"|destination|amount|iban|account number)\b.{0,60}\b(to|with)\b.{0,60}(@|",
+            r"\battacker|\b[a-z]{2}\d{2}[a-z0-9]{8,})",
+        ),
         "redirects what another tool sends",
     ),
     (
-        r"\b(all|every|any) (other|previous|existing) tools?\b.{0,60}\b(deprecated|broken|disabled|unsafe|obsolete|unavailable|not work|do not use|must not)\b",
+        concat!(
+            r"\b(all|every|any) (other|previous|existing) tools?\b.{0,60}\b(deprecated|broken",
+            r"|disabled|unsafe|obsolete|unavailable|not work|do not use|must not)\b",
+        ),
         "talks other tools down",
     ),
     (
-        r"\bfirst (call|use|read|invoke|run)\b.{0,60}\b(this (tool|function) (will|does|can) ?not|otherwise .{0,30}\b(fail|not work|error))\b",
+        concat!(
+            r"\bfirst (call|use|read|invoke|run)\b.{0,60}\b(this (tool|function) (will|does",
+            r"|can) ?not|otherwise .{0,30}\b(fail|not work|error))\b",
+        ),
         "makes itself depend on another action",
     ),
 ];
 
 /// Files and names that hold keys.
-const SECRETS: &str = r#"(?i)(~|\$home|/home/\w+|/root)?/?\.ssh\b|\bid_(rsa|ed25519|ecdsa|dsa)\b|\.aws/credentials|(^|[\s/"'`(])\.env\b|/etc/(passwd|shadow)\b|\.netrc\b|\.npmrc\b|\.pgpass\b|\.kube/config|\bmcp\.json\b|claude_desktop_config|\.git-credentials|\.docker/config|\bauthorized_keys\b|\b(ANTHROPIC|OPENAI|AWS|GITHUB|GH|SLACK|STRIPE)_[A-Z_]*(KEY|TOKEN|SECRET)\b|\bwallet\.dat\b|\.gnupg\b|\b(all|every|the|complete) environment variables?\b"#;
+const SECRETS: &str = concat!(
+    r#"(?i)(~|\$home|/home/\w+|/root)?/?\.ssh\b|\bid_(rsa|ed25519|ecdsa|dsa)\b"#,
+    r#"|\.aws/credentials|(^|[\s/"'`(])\.env\b|/etc/(passwd|shadow)\b|\.netrc\b"#,
+    r#"|\.npmrc\b|\.pgpass\b|\.kube/config|\bmcp\.json\b|claude_desktop_config"#,
+    r#"|\.git-credentials|\.docker/config|\bauthorized_keys\b|\b(ANTHROPIC|OPENAI|AWS"#,
+    r#"|GITHUB|GH|SLACK|STRIPE)_[A-Z_]*(KEY|TOKEN|SECRET)\b|\bwallet\.dat\b|\.gnupg\b"#,
+    r#"|\b(all|every|the|complete) environment variables?\b"#,
+);
 /// Secrets themselves, in the forms that their makers gave them.
-const KEYS: &str = r"\bsk-[A-Za-z0-9_-]{20,}|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY|\bxox[bap]-[A-Za-z0-9-]{10,}";
-const ENCODED: &str = r"(\\x[0-9a-fA-F]{2}){6,}|(\\u[0-9a-fA-F]{4}){6,}|(%[0-9a-fA-F]{2}){8,}|(&#x?[0-9a-fA-F]{2,5};){4,}|\b[0-9a-fA-F]{66,}\b";
+const KEYS: &str = concat!(
+    r"\bsk-[A-Za-z0-9_-]{20,}|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}",
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY|\bxox[bap]-[A-Za-z0-9-]{10,}",
+);
+const ENCODED: &str = concat!(
+    r"(\\x[0-9a-fA-F]{2}){6,}|(\\u[0-9a-fA-F]{4}){6,}|(%[0-9a-fA-F]{2}){8,}",
+    r"|(&#x?[0-9a-fA-F]{2,5};){4,}|\b[0-9a-fA-F]{66,}\b",
+);
 /// What makes the mention of a foreign tool an order about it.
-const COMMANDING: &str = r"(?i)\b(must|always|never|do not|don.?t|before|instead|redirect|only after|stop using|deprecated)\b";
+const COMMANDING: &str = concat!(
+    r"(?i)\b(must|always|never|do not|don.?t|before|instead|redirect|only after",
+    r"|stop using|deprecated)\b",
+);
 
 static ORDERS: LazyLock<RegexSet> = LazyLock::new(|| {
     let patterns = ORDER_PATTERNS.iter().map(|(pattern, _)| format!("(?is){pattern}"));

@@ -95,9 +95,16 @@ const UNITS: [&str; 52] = [
 static SAYS_UNIT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         r"(?i)\b(milli|micro|nano)?(seconds?|secs?)\b|\b(ms|minutes?|hours?|days?|weeks?|months?|years?)\b",
-        r"|\b(kilo|mega|giga)?bytes?\b|\b[KMG]i?B\b|\b(cents?|dollars?|euros?|pounds|currency|minor units?|usd|eur|gbp|chf|iso 4217)\b",
+        concat!(
+            r"|\b(kilo|mega|giga)?bytes?\b|\b[KMG]i?B\b|\b(cents?|dollars?|euros?|pounds",
+            r"|currency|minor units?|usd|eur|gbp|chf|iso 4217)\b",
+        ),
         r"|\b(pixels?|px|points|metres?|meters?|km|kilomet\w+|miles?|feet|inches|kg|kilograms?|grams?|lbs?)\b",
-        r"|\b(celsius|fahrenheit|kelvin)\b|°|%|€|\$|£|\b(per ?cent|items?|lines?|rows?|entries|results?|records?|elements?|tokens?|characters?|words|number of|how many)\b"
+        concat!(
+            r"|\b(celsius|fahrenheit|kelvin)\b|°|%|€|\$|£|\b(per ?cent|items?|lines?|rows?",
+            r"|entries|results?|records?|elements?|tokens?|characters?|words|number of",
+            r"|how many)\b",
+        )
     ))
     .expect("the pattern is fixed, and the tests read it")
 });
