@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use prusik_core::agent::Agent;
+use prusik_core::contract::EffectClass;
 use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest};
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
@@ -17,6 +18,7 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Stopped, complain};
+use crate::fault;
 use crate::project::config::{self, ModelConfig, Provider};
 use crate::project::values::{SecretRef, Template};
 use crate::project::{self, Project, ProjectError, Server, ToolFacts};
@@ -107,7 +109,7 @@ pub async fn fresh(
     let facts: Vec<ToolFacts> = toolbox.list().into_iter().map(facts).collect();
     match project.agent_definition(agent, &facts) {
         Ok(definition) => {
-            let world = world(model, &toolbox, &definition);
+            let world = world(model, &toolbox, &definition)?;
             Ok((definition, world, Tools(toolbox)))
         }
         Err(errors) => {
@@ -173,7 +175,7 @@ pub async fn again(
         }
     }
     let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
-    let world = world(model, &toolbox, agent);
+    let world = world(model, &toolbox, agent)?;
     Ok((world, Tools(toolbox)))
 }
 
@@ -186,13 +188,19 @@ pub async fn no_orphans(project: &Project) -> Result<(), Stopped> {
     ended.map(|_| ()).map_err(|error| Stopped::unavailable(error.to_string()))
 }
 
-fn world(model: Arc<dyn prusik_model::Model>, toolbox: &Toolbox, agent: &Agent) -> World {
+fn world(
+    model: Arc<dyn prusik_model::Model>,
+    toolbox: &Toolbox,
+    agent: &Agent,
+) -> Result<World, Stopped> {
     let tools: BTreeMap<_, _> = agent
         .tools
         .iter()
         .filter_map(|tool| Some((tool.name.clone(), toolbox.get(&tool.name)?)))
         .collect();
-    World { model, tools }
+    let is_read =
+        |name: &str| agent.tool(name).is_some_and(|tool| tool.contract.effect == EffectClass::Read);
+    fault::world(World { model, tools }, is_read)
 }
 
 pub fn facts(info: ToolInfo) -> ToolFacts {

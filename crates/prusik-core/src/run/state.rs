@@ -176,7 +176,10 @@ impl State {
             Program::Compensation(_) => {}
         }
         match event {
-            Event::RunRecovered(recovered) => self.repeat(&recovered.repeated),
+            Event::RunRecovered(recovered) => {
+                self.repeat(&recovered.repeated);
+                self.wait_anew(definition, at);
+            }
             Event::CallsStarted(started) => self.calls_started(&started.calls, at),
             Event::CallRetried(retried) => self.call_retried(retried, at),
             Event::CallCompleted(completed) => self.call_completed(definition, completed),
@@ -202,6 +205,7 @@ impl State {
                 for call in self.calls.values_mut() {
                     call.intent = self.seq;
                 }
+                self.wait_anew(definition, at);
             }
             Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),
             Event::CompensationStarted(started) => self.compensation_started(started),
@@ -210,6 +214,25 @@ impl State {
             | Event::ModelAnswered(_)
             | Event::ModelFailed(_)
             | Event::RunForked(_) => {}
+        }
+    }
+
+    /// Whoever drives the run now may have another clock: what waits for an instant of the last one
+    /// might wait for hours, or not at all.
+    fn wait_anew(&mut self, definition: &Definition, at: Timestamp) {
+        for call in self.calls.values_mut() {
+            let contract = definition.held(&call.tool).map(|held| &held.tool.contract);
+            match &mut call.stage {
+                Stage::Probing { not_before, .. } => {
+                    let probe = contract.and_then(|contract| contract.probe.as_ref());
+                    *not_before = at.plus_ms(probe.map_or(0, |probe| probe.wait_ms));
+                }
+                Stage::Started { not_before, .. } => {
+                    let longest = contract.map_or(0, |contract| contract.retry.backoff_ms_max);
+                    *not_before = (*not_before).min(at.plus_ms(longest));
+                }
+                Stage::Waiting | Stage::InDoubt { .. } | Stage::Done => {}
+            }
         }
     }
 

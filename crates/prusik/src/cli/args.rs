@@ -92,6 +92,8 @@ pub enum Command {
     Lint(LintArgs),
     /// Answer, before anything runs, what failure looks like at each tool
     Check(CheckArgs),
+    /// Run a project many times under faults and compare each run with an undisturbed one
+    Chaos(ChaosArgs),
     /// Show the whole promise in a minute: no key, no network
     Demo(DemoArgs),
     /// Print the JSON Schema of a project's files, for editors
@@ -180,6 +182,19 @@ pub struct EventsArgs {
     /// Check every record against the chain of hashes
     #[arg(long)]
     pub verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ChaosArgs {
+    /// The task, or the agent and the task
+    #[arg(required = true, num_args = 1..=2, value_names = ["AGENT", "TASK"])]
+    pub words: Vec<String>,
+    /// How many runs
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub schedules: u64,
+    /// The first run's seed; each further run has the next
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 #[derive(Debug, Args)]

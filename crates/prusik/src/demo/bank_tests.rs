@@ -73,7 +73,7 @@ async fn two_calls_are_two_payments_and_the_ledger_tells() {
     let second = talk.call("pay", payment("A-1", "12.50")).await.unwrap();
     assert_eq!(
         (&first["payment_id"], &second["payment_id"]),
-        (&json!("PAY-0001"), &json!("PAY-0002"))
+        (&json!("PAY-A-1-1"), &json!("PAY-A-1-2"))
     );
     let found = talk.call("find_payment", json!({"reference": "A-1"})).await.unwrap();
     assert_eq!(found, json!({"found": true, "payments": [first, second]}));

@@ -145,10 +145,7 @@ impl Ledger {
         self.file.seek(SeekFrom::Start(0)).map_err(io_error(&self.path, "read"))?;
         let (payments, whole_bytes) = read_from(&self.file, &self.path)?;
         let payment = Payment {
-            payment_id: format!(
-                "PAY-{:04}",
-                payments.iter().filter_map(number).max().unwrap_or(0) + 1
-            ),
+            payment_id: number_of(&payments, &order.reference),
             reference: order.reference,
             recipient: order.recipient,
             iban: order.iban,
@@ -200,8 +197,12 @@ impl Ledger {
     }
 }
 
-fn number(payment: &Payment) -> Option<usize> {
-    payment.payment_id.strip_prefix("PAY-")?.parse().ok()
+/// Returns the number of the next payment with a reference: it does not depend on what else is paid.
+fn number_of(payments: &[Payment], reference: &str) -> String {
+    let own = payments.iter().filter(|payment| payment.reference == reference);
+    let numbers = own.filter_map(|payment| payment.payment_id.rsplit_once('-')?.1.parse().ok());
+    let last: usize = numbers.max().unwrap_or(0);
+    format!("PAY-{reference}-{}", last + 1)
 }
 
 /// What the bank is asked to pay.

@@ -1,6 +1,7 @@
 //! The commands, and what most of them begin with: the project, its store, and one run of it.
 
 pub mod change;
+pub mod chaos;
 pub mod demo;
 pub mod look;
 pub mod make;
@@ -55,10 +56,7 @@ impl Place {
 /// Opens the store of a project.
 pub fn engine(project: &Project) -> Result<Engine, Stopped> {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(project.store_path())?);
-    Ok(Engine::new(match std::env::var(fault::VARIABLE) {
-        Ok(point) => Arc::new(fault::CrashingStore::new(store, &point)?),
-        Err(_) => store,
-    }))
+    Ok(Engine::with_clock(fault::store(store)?, fault::clock()?))
 }
 
 /// Finds the run that a person means: an id, its beginning or its end, or `last`.
