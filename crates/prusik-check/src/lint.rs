@@ -92,7 +92,7 @@ fn accept(catalogue: &Catalogue, all: Vec<Finding>) -> (Vec<Finding>, Vec<Suppre
                 "remove the exception: it would hide the next one",
             );
             finding.tool = whose.map(str::to_owned);
-            finding.place = allowed.place.clone();
+            finding.place.clone_from(&allowed.place);
             finding
         })
     };

@@ -144,7 +144,7 @@ pub(crate) fn canonical(word: &str) -> String {
 
 fn row(stem: &str) -> Option<&'static str> {
     let wanted = |verb: &&str| **verb == *stem || stem.strip_suffix('e') == Some(verb);
-    VERBS.iter().find(|row| row.iter().any(|verb| wanted(&verb))).map(|row| row[0])
+    VERBS.iter().find(|row| row.iter().any(&wanted)).map(|row| row[0])
 }
 
 /// Returns the words of a text that carry meaning, stemmed.

@@ -14,7 +14,7 @@ use self::list::{MUTANTS, Mutant};
 use crate::command::command;
 
 /// How long the simulator may take before a mistake is taken to have made it hang.
-const FOUND_MS_MAX: Duration = Duration::from_secs(300);
+const FOUND_MS_MAX: Duration = Duration::from_mins(5);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -51,12 +51,11 @@ pub fn run_mutants(args: &Args) -> Result<()> {
         });
         let found = found.with_context(|| format!("{} cannot be tried", mutant.name))?;
         let seconds = began.elapsed().as_secs();
-        match found {
-            Some(line) => eprintln!("found    {} ({seconds} s): {line}", mutant.name),
-            None => {
-                eprintln!("SURVIVES {} ({seconds} s): {}", mutant.name, mutant.why);
-                survivors.push(mutant.name);
-            }
+        if let Some(line) = found {
+            eprintln!("found    {} ({seconds} s): {line}", mutant.name)
+        } else {
+            eprintln!("SURVIVES {} ({seconds} s): {}", mutant.name, mutant.why);
+            survivors.push(mutant.name);
         }
     }
     if !survivors.is_empty() {

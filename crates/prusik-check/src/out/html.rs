@@ -1,7 +1,7 @@
 //! The report as one page: no script, no other file, nothing that a tool says is markup.
 
 use crate::finding::{Counts, Finding, Severity};
-use crate::report::{AgentReport, Report, Section, ToolFacts};
+use crate::report::{AgentReport, Fact, Report, Section, ToolFacts};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2430;--dim:#667085;--line:#e2e6ec;--card:#fff;--page:#f6f7f9;\
@@ -100,11 +100,10 @@ fn agent(agent: &AgentReport) -> String {
 
 fn tool(tool: &ToolFacts) -> String {
     let class = if tool.needs_person { "warning" } else { "good" };
-    let rows: String = tool
-        .facts
-        .iter()
-        .map(|fact| format!("<tr><th>{}</th><td>{}</td></tr>\n", fact.about, marked(&fact.text)))
-        .collect();
+    let row =
+        |fact: &Fact| format!("<tr><th>{}</th><td>{}</td></tr>\n", fact.about, marked(&fact.text));
+    let rows: Vec<String> = tool.facts.iter().map(row).collect();
+    let rows = rows.concat();
     let hint = if tool.needs_person { "a person may be asked" } else { "resolves alone" };
     format!(
         "<details class=\"card\"><summary><code>{}</code><span class=\"tag\">{}</span>\

@@ -114,7 +114,7 @@ fn doubtful(tool: &ToolEntry, found: &mut Vec<Finding>) {
     let help = "find out which is true; a read may be repeated at any time, so a wrong `read` does \
                 things twice";
     let mut finding = Finding::new(Rule::EffectDoubtful, message, help).with_severity(severity);
-    finding.at = "/contract/effect".to_owned();
+    "/contract/effect".clone_into(&mut finding.at);
     finding.place = tool.place_of("effect");
     found.push(finding);
 }

@@ -71,7 +71,7 @@ fn refused(catalogue: &Catalogue, tool: &ToolEntry, found: &mut Vec<Finding>) {
     let mut finding = Finding::new(Rule::NameRefused, message, help).with_severity(severity);
     finding.tool = Some(tool.name.clone());
     finding.place.clone_from(&tool.place);
-    finding.at = "/name".to_owned();
+    "/name".clone_into(&mut finding.at);
     found.push(finding);
 }
 
@@ -92,7 +92,7 @@ fn collide(catalogue: &Catalogue, found: &mut Vec<Finding>) {
         finding.tool = Some(tools[0].name.clone());
         finding.others = tools[1..].iter().map(|tool| tool.name.clone()).collect();
         finding.place.clone_from(&tools[0].place);
-        finding.at = "/name".to_owned();
+        "/name".clone_into(&mut finding.at);
         found.push(finding);
     };
     let quoted = |tools: &[&ToolEntry]| -> String {

@@ -165,9 +165,9 @@ fn shapeless(param: &Param<'_>, found: &mut Vec<Finding>) {
             && ["properties", "patternProperties", "propertyNames"]
                 .iter()
                 .all(|k| shape[*k].is_null())
-            && !shape["additionalProperties"].as_object().is_some_and(|map| !map.is_empty());
+            && shape["additionalProperties"].as_object().is_none_or(serde_json::Map::is_empty);
         let is_list = shape["type"] == "array"
-            && !shape["items"].as_object().is_some_and(|map| !map.is_empty())
+            && shape["items"].as_object().is_none_or(serde_json::Map::is_empty)
             && shape["prefixItems"].is_null();
         !is_closed && (!typed || is_object || is_list)
     };

@@ -43,7 +43,7 @@ fn planted_faults_are_found() {
         tool
     };
     let text = |about: &str| json!({"type": "string", "description": about});
-    for (rule, tool) in [
+    for (rule, tool) in vec![
         ("description-missing", said(" ")),
         ("description-says-nothing", said("The forecast.")),
         ("description-says-nothing", said("TODO")),

@@ -34,7 +34,7 @@ fn the_demo_stands_faults_and_a_contract_that_lies_does_not() {
     let text = said(&lying);
     assert!(text.contains("ledger.jsonl") && text.contains("--schedules 1 --seed"), "{text}");
     // The seed that is named finds it again.
-    let seed = text.rsplit("--seed ").next().unwrap().trim();
+    let seed = text.rsplit("--seed ").next().unwrap().lines().next().unwrap();
     let again = prusik(folder, &["chaos", task, "--schedules", "1", "--seed", seed]);
     assert_eq!(again.status.code(), Some(1), "seed {seed}: {}", said(&again));
 }
@@ -50,8 +50,4 @@ fn what_cannot_be_tried_is_refused() {
     let live = prusik(folder, &["chaos", "Pay"]);
     assert_eq!(live.status.code(), Some(2), "{}", said(&live));
     assert!(said(&live).contains("live one"), "{}", said(&live));
-    invoices(folder);
-    std::fs::remove_dir_all(folder.join("workspace/invoices")).unwrap();
-    let broken = prusik(folder, &["chaos", "Pay"]);
-    assert_ne!(broken.status.code(), Some(0), "{}", said(&broken));
 }

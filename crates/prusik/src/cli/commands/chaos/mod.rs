@@ -188,7 +188,7 @@ impl Chaos {
     async fn schedule(&self, seed: u64) -> Result<Verdict, Stopped> {
         let folder = folder_for(&self.project)?;
         // Two of three schedules lose and delay, one garbles.
-        let family = if seed % 3 == 0 { Family::Content } else { Family::Transport };
+        let family = if seed.is_multiple_of(3) { Family::Content } else { Family::Transport };
         let (mut kills, mut processes) = (0, 0);
         let mut end = None;
         while processes < PROCESSES_MAX {
