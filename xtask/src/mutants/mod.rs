@@ -52,7 +52,7 @@ pub fn run_mutants(args: &Args) -> Result<()> {
         let found = found.with_context(|| format!("{} cannot be tried", mutant.name))?;
         let seconds = began.elapsed().as_secs();
         if let Some(line) = found {
-            eprintln!("found    {} ({seconds} s): {line}", mutant.name)
+            eprintln!("found    {} ({seconds} s): {line}", mutant.name);
         } else {
             eprintln!("SURVIVES {} ({seconds} s): {}", mutant.name, mutant.why);
             survivors.push(mutant.name);
