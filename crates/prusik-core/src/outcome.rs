@@ -173,6 +173,10 @@ pub enum Outcome {
     InDoubt {
         reason: String,
     },
+    /// It cannot be undone, so it is made when its group is committed, and not before.
+    Deferred {
+        group: String,
+    },
 }
 
 /// A call that did not do what it was asked.
@@ -214,6 +218,10 @@ pub mod kind {
     pub const RATE_LIMITED: &str = "rate_limited";
     /// The run was told to stop before the call started.
     pub const NOT_STARTED: &str = "not_started";
+    /// The group cannot be committed as it stands, or holds no more calls.
+    pub const GROUP_REFUSED: &str = "group_refused";
+    /// The group could not take as a whole; what it did was undone.
+    pub const GROUP_UNDONE: &str = "group_undone";
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -295,6 +303,7 @@ impl Outcome {
             Self::Denied { .. } => "denied",
             Self::Rejected { .. } => "rejected",
             Self::InDoubt { .. } => "in doubt",
+            Self::Deferred { .. } => "deferred",
         }
     }
 
@@ -336,6 +345,16 @@ impl Outcome {
                                say so in your answer.",
                 }))],
                 true,
+            ),
+            Self::Deferred { group } => (
+                vec![Content::Json(json!({
+                    "status": "deferred", "tool": tool, "group": group,
+                    "note": format!(
+                        "This call cannot be undone, so nothing has happened yet: it is made when \
+                         you call {} for the group.", crate::run::COMMIT_GROUP
+                    ),
+                }))],
+                false,
             ),
         };
         ToolResultBlock { id: provider_id.to_owned(), content, is_error }

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::definition::{Definition, Held};
+use super::group::{is_planned, role};
 use super::program::{Phase, Program};
 use super::state::{Call, Stage, State, Status};
 use super::transcript::Change;
@@ -13,9 +14,9 @@ use super::{Stop, budget, compensate};
 use crate::agent::OnFailure;
 use crate::contract::{EffectClass, RetryPolicy};
 use crate::event::{
-    CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, CallsStarted, Ending, Event,
-    FailReason, Found, ModelFailed, ParkReason, PromptReason, Prompted, Resolver, RunFinished,
-    RunParked, RunRecovered, RunResumed, Verdict,
+    CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, CallsStarted, CloseHow,
+    Ending, Event, FailReason, Found, ModelFailed, ParkReason, PromptReason, Prompted, Resolver,
+    RunFinished, RunParked, RunRecovered, RunResumed, Verdict,
 };
 use crate::ids::{Attempt, CallId};
 use crate::input::{Now, Rejected};
@@ -60,9 +61,10 @@ impl Draft<'_> {
     pub fn fail(&mut self, reason: FailReason, message: impl Into<String>) {
         let message = message.into();
         match self.definition.agent().on_failure {
-            OnFailure::Leave => self.finish(Ending::Failed { reason, message }),
+            OnFailure::Leave => self.end(Ending::Failed { reason, message, kept: Vec::new() }),
             OnFailure::Compensate => {
-                let was = Some(Box::new(Ending::Failed { reason, message }));
+                let ending = Ending::Failed { reason, message, kept: Vec::new() };
+                let was = Some(Box::new(ending));
                 self.compensate("on_failure".to_owned(), was);
             }
             OnFailure::Park => {
@@ -83,7 +85,7 @@ impl Draft<'_> {
     /// Ends the run where it stands, and says which calls nobody has found out about.
     pub fn cancel(&mut self, by: String, reason: String) {
         let in_doubt = self.state.unresolved(self.definition);
-        self.finish(Ending::Cancelled { by, reason, in_doubt });
+        self.end(Ending::Cancelled { by, reason, in_doubt, kept: Vec::new() });
     }
 
     fn park(&mut self, reason: ParkReason) {
@@ -97,30 +99,37 @@ impl Draft<'_> {
 
     /// Decides one thing that follows from the state; false if nothing does.
     fn follow_up(&mut self) -> bool {
-        if let Some(stop) = self.stop {
-            if !self.calls_under_way {
-                match stop {
-                    Stop::Interrupted => self.park(ParkReason::Interrupted),
-                    Stop::WallTime => self.park(budget::wall_park(&self.state, self.now.at)),
-                    Stop::Cancelled { by, reason } => {
-                        let (by, reason) = (by.clone(), reason.clone());
-                        self.cancel(by, reason);
-                    }
+        if let Some(stop) = self.stopping() {
+            if self.calls_under_way {
+                return false;
+            }
+            match stop {
+                Stop::Interrupted => self.park(ParkReason::Interrupted),
+                Stop::WallTime => self.park(budget::wall_park(&self.state, self.now.at)),
+                Stop::Cancelled { by, reason } => {
+                    let (by, reason) = (by.clone(), reason.clone());
+                    self.cancel(by, reason);
                 }
             }
-            return false;
+            return true;
         }
         match &self.state.program {
             Program::Compensation(_) => return self.compensating(),
+            Program::Agent(_) if self.state.closing.is_some() => return self.go_on_closing(),
             Program::Agent(_) => {}
         }
         match self.state.agent_loop().phase {
             // What was asked for was paid for: it is too late to decide whether to ask.
             Phase::Asking { .. } if self.model_under_way => false,
             Phase::Asking { .. } => self.before_asking(),
-            Phase::Acting => self.start_calls() || self.park_in_doubt(),
+            Phase::Acting => self.mind_groups() || self.start_calls() || self.park_in_doubt(),
             Phase::Answered => false,
         }
+    }
+
+    /// Returns why nothing new is begun, if that is so.
+    fn stopping(&self) -> Option<&Stop> {
+        self.stop.filter(|stop| stop.holds(&self.state))
     }
 
     fn before_asking(&mut self) -> bool {
@@ -200,9 +209,15 @@ impl Draft<'_> {
     fn ready_calls(&self) -> Vec<CallId> {
         let mut ready = Vec::new();
         let mut behind_open_calls = false;
+        // A commit goes no further than the first of its calls that fails.
+        let committing = self.state.closing.as_ref().is_some_and(|c| c.how == CloseHow::Commit);
         for batch in batches(self.definition, &self.state) {
             for (id, call) in &batch {
                 match call.stage {
+                    Stage::Waiting if behind_open_calls && committing => return ready,
+                    Stage::Waiting if !role(self.definition, &self.state, *id, call).is_plain() => {
+                        return ready;
+                    }
                     Stage::Waiting
                         if behind_open_calls && !resolves_alone(self.definition, call) =>
                     {
@@ -375,7 +390,7 @@ impl Draft<'_> {
     /// Returns whether there may be another attempt. A run that is parked first makes it when it is
     /// resumed, unless it is a write, whose attempts must not be guessed at later.
     fn tries_again(&self, call: &Call, held: &Held) -> bool {
-        let stopped = match self.stop {
+        let stopped = match self.stopping() {
             None => false,
             Some(Stop::Cancelled { .. }) => true,
             Some(Stop::Interrupted | Stop::WallTime) => {
@@ -485,7 +500,7 @@ impl Draft<'_> {
         let Some(call) = self.state.calls.get(&id) else { return };
         let attempt = Attempt(call.attempts);
         // A cancelled run asks nothing any more.
-        let cancelled = matches!(self.stop, Some(Stop::Cancelled { .. }));
+        let cancelled = matches!(self.stopping(), Some(Stop::Cancelled { .. }));
         let (resolved_by, reason) = match probe_arguments(self.definition, &self.state, id) {
             Ok(Some(_)) if cancelled => (Resolver::Person, reason.to_owned()),
             Ok(Some(_)) => (Resolver::Probe, reason.to_owned()),
@@ -627,10 +642,11 @@ fn resolves_alone(definition: &Definition, call: &Call) -> bool {
     definition.held(&call.tool).is_none_or(|held| held.tool.contract.resolves_alone())
 }
 
-fn runs_beside(definition: &Definition, state: &State, call: &Call) -> bool {
+fn runs_beside(definition: &Definition, state: &State, id: CallId, call: &Call) -> bool {
     // What was done in an order is undone in the reverse one.
-    let in_order = matches!(state.program, Program::Compensation(_));
+    let in_order = matches!(state.program, Program::Compensation(_)) || is_planned(id);
     !in_order
+        && role(definition, state, id, call).is_plain()
         && definition.held(&call.tool).is_none_or(|held| {
             held.tool.contract.effect == EffectClass::Read || held.tool.contract.parallel
         })
@@ -641,8 +657,10 @@ fn runs_beside(definition: &Definition, state: &State, call: &Call) -> bool {
 fn batches<'a>(definition: &Definition, state: &'a State) -> Vec<Vec<(CallId, &'a Call)>> {
     let mut batches: Vec<Vec<(CallId, &Call)>> = Vec::new();
     let mut last_beside = false;
-    for (id, call) in &state.calls {
-        let beside = runs_beside(definition, state, call);
+    // While a group is being closed, the calls that close it are the only ones.
+    let of_now = state.calls.iter().filter(|(id, _)| is_planned(**id) == state.closing.is_some());
+    for (id, call) in of_now {
+        let beside = runs_beside(definition, state, *id, call);
         match batches.last_mut() {
             Some(batch) if beside && last_beside => batch.push((*id, call)),
             Some(_) | None => batches.push(vec![(*id, call)]),

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::event::{CallCompleted, Event, Undoing};
+use crate::event::{CallCompleted, CloseHow, Event, Undoing};
 use crate::ids::{CallId, Turn};
 use crate::message::{Block, Message, Role, ToolInput, ToolResultBlock, ToolUse};
 use crate::outcome::Outcome;
@@ -25,10 +26,12 @@ pub struct Transcript {
     changes: Vec<Change>,
     /// What the open undos undo.
     undos: BTreeMap<CallId, CallId>,
+    /// Calls of groups that waited and are made now, with their tools.
+    committing: BTreeMap<CallId, String>,
 }
 
 /// A call that may have changed the world. Reads are among them: a transcript knows no contracts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     pub call: CallId,
     pub tool: String,
@@ -74,6 +77,15 @@ impl Transcript {
             Event::CompensationPlanned(planned) => {
                 self.undos = planned.undos.iter().map(|undo| (undo.call, undo.of)).collect();
             }
+            Event::GroupClosing(closing) => match closing.how {
+                CloseHow::Commit => {
+                    let calls = closing.calls.iter();
+                    self.committing.extend(calls.map(|call| (call.call, call.tool.clone())));
+                }
+                CloseHow::Undo => {
+                    self.undos.extend(closing.calls.iter().map(|call| (call.call, call.of)));
+                }
+            },
             Event::RunRecovered(_)
             | Event::ModelFailed(_)
             | Event::CallsStarted(_)
@@ -99,11 +111,15 @@ impl Transcript {
             Outcome::Ok(_) => true,
             Outcome::Failed(failure) if failure.landed => true,
             Outcome::InDoubt { .. } => false,
-            Outcome::Failed(_) | Outcome::Denied { .. } | Outcome::Rejected { .. } => return,
+            Outcome::Failed(_)
+            | Outcome::Denied { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Deferred { .. } => return,
         };
         let call = completed.call;
-        if let Some(open) = self.open.iter().find(|open| open.call == call) {
-            let (tool, undo) = (open.tool.clone(), completed.undo.clone());
+        let asked = self.open.iter().find(|open| open.call == call).map(|open| open.tool.clone());
+        if let Some(tool) = asked.or_else(|| self.committing.remove(&call)) {
+            let undo = completed.undo.clone();
             self.changes.push(Change { call, tool, certain, undo });
         } else if let (true, Some(of)) = (certain, self.undos.get(&call)) {
             self.changes.retain(|change| change.call != *of);

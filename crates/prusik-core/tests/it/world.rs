@@ -546,7 +546,10 @@ impl World {
             match completed.outcome {
                 Outcome::Ok(_) => assert!(landed, "{reference} is said to have landed"),
                 Outcome::Failed(failure) => assert!(!landed, "{reference} landed: {failure:?}"),
-                Outcome::InDoubt { .. } | Outcome::Denied { .. } | Outcome::Rejected { .. } => {}
+                Outcome::InDoubt { .. }
+                | Outcome::Denied { .. }
+                | Outcome::Rejected { .. }
+                | Outcome::Deferred { .. } => {}
             }
         }
         // What landed was asked for in the journal: nothing is performed before it is durable.

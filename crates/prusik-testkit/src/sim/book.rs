@@ -124,6 +124,11 @@ impl World {
                 Closed::NotLanded
             }
             Outcome::InDoubt { .. } => Closed::Unknown,
+            // It is to come, under another id.
+            Outcome::Deferred { .. } => {
+                self.books[run].writes.remove(place);
+                return;
+            }
         };
         let (landed, coming) =
             (self.ledger.has_landed(&reference), self.ledger.is_on_the_way(&reference));

@@ -77,6 +77,7 @@ fn agent(rng: &mut Rng) -> Agent {
     tools.push(Tool { shown: false, ..tool(FIND, find) });
     Agent {
         on_failure: OnFailure::Leave,
+        groups: Vec::new(),
         name: "clerk".to_owned(),
         system: "You are a clerk.".to_owned(),
         model: ModelSpec {

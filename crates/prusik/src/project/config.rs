@@ -26,6 +26,10 @@ pub struct ProjectFile {
     /// `server__tool`. A tool without a contract is taken for a write that cannot be repeated.
     #[serde(default)]
     pub tools: BTreeMap<String, ContractConfig>,
+    /// Calls that take together or not at all, by the group's name. Those that can be undone are
+    /// made at once; those that cannot wait until the model commits the group.
+    #[serde(default)]
+    pub groups: BTreeMap<String, GroupConfig>,
     /// What `prusik lint` accepts and how much it takes for too much.
     #[serde(default)]
     pub lint: LintConfig,
@@ -267,6 +271,15 @@ pub struct ContractConfig {
     /// Findings of `prusik lint` that are accepted for this tool: the rule's id, and the reason.
     #[serde(default)]
     pub allow: BTreeMap<String, String>,
+}
+
+/// Calls that take together or not at all.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupConfig {
+    /// The tools whose calls belong to the group. None of them is a read, and none is in another
+    /// group.
+    pub tools: Vec<String>,
 }
 
 /// How the key of an `idempotent` call reaches the tool.

@@ -8,9 +8,9 @@ use prusik_engine::{EngineError, Held, now};
 use prusik_store::{Signal, StoreError};
 use serde_json::json;
 
-use super::run::open_calls;
+use super::run::{drive, open_calls};
 use super::{Place, engine, find_run, person};
-use crate::assemble::no_orphans;
+use crate::assemble::{self, Asks, no_orphans};
 use crate::cli::args::SettleArgs;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::put;
@@ -38,7 +38,11 @@ pub async fn cancel(place: &Place, run: &str, reason: String) -> Result<Exit, St
         }
         Err(error) => return Err(error.into()),
     };
-    let changed = change(&project, &mut held, Input::Cancelled { by, reason }).await;
+    let input = Input::Cancelled { by, reason };
+    if !held.run().state().open_groups().is_empty() {
+        return cancel_and_undo(place, &project, held, input).await;
+    }
+    let changed = change(&project, &mut held, input).await;
     let left = open_calls(held.run(), &held.run().state().unresolved(held.run().definition()));
     held.release().await?;
     changed?;
@@ -47,6 +51,22 @@ pub async fn cancel(place: &Place, run: &str, reason: String) -> Result<Exit, St
         put(&format!("nobody has found out whether this took effect:\n{left}"));
     }
     Ok(Exit::Done)
+}
+
+/// What the run's open groups did is undone before it ends, and for that its tools are needed.
+async fn cancel_and_undo(
+    place: &Place,
+    project: &Project,
+    held: Held,
+    input: Input,
+) -> Result<Exit, Stopped> {
+    match assemble::again(project, held.run().definition().agent(), Asks::ToolsAlone).await {
+        Ok((world, tools)) => drive(place, held, &world, tools, vec![input]).await,
+        Err(stopped) => {
+            held.release().await?;
+            Err(stopped)
+        }
+    }
 }
 
 /// Changes a run that nobody drives. One that was killed has not been looked at since: its calls come
