@@ -13,7 +13,7 @@ use super::decide::Draft;
 use super::definition::{Definition, Held};
 use super::program::{AgentLoop, Program};
 use super::state::{Call, State, Status};
-use super::transcript::{Change, Transcript};
+use super::transcript::{Change, Transcript, UNDO_UNKNOWN};
 use crate::contract::EffectClass;
 use crate::event::{
     CompensationPlanned, CompensationStarted, Ending, Event, Kept, PlannedCall, Undoing,
@@ -89,10 +89,21 @@ impl Compensation {
         }
     }
 
+    /// Returns what stays if nothing more is undone.
+    pub(super) fn left(&self) -> Vec<Kept> {
+        self.kept.iter().cloned().chain(given_up(&self.of)).collect()
+    }
+
     pub(super) fn calls_closed(&mut self) {
         self.stage =
             if self.more { CompensationStage::Unplanned } else { CompensationStage::Closed };
     }
+}
+
+/// Returns the calls whose undos nobody waits for any more.
+pub(super) fn given_up(undos: &BTreeMap<CallId, CallId>) -> impl Iterator<Item = Kept> {
+    let why = "nobody waited until its undo was made";
+    undos.values().map(move |of| Kept { call: *of, why: why.to_owned() })
 }
 
 /// Returns why a call stays whose undo ended like this; none if it is undone.
@@ -102,7 +113,7 @@ pub(super) fn why_kept(outcome: &Outcome) -> Option<String> {
         Outcome::Failed(failure) => format!("its undo failed: {}", failure.message),
         Outcome::Denied { rule, .. } => format!("the rule `{rule}` forbids its undo"),
         Outcome::Rejected { by, .. } => format!("{by} rejected its undo"),
-        Outcome::InDoubt { .. } => "nobody knows whether its undo took effect".to_owned(),
+        Outcome::InDoubt { .. } => UNDO_UNKNOWN.to_owned(),
         Outcome::Deferred { group } => format!("its undo waits for the group {group}"),
     })
 }
@@ -125,9 +136,9 @@ impl Draft<'_> {
 
     pub fn compensate(&mut self, by: String, was: Option<Box<Ending>>) {
         let unknown = self.state.unresolved(self.definition).into_iter();
-        let kept = unknown.map(|call| Kept {
-            call,
-            why: "nobody has found out whether it took effect".to_owned(),
+        let kept = unknown.map(|call| match self.state.undone_by(call) {
+            Some(of) => Kept { call: of, why: UNDO_UNKNOWN.to_owned() },
+            None => Kept { call, why: "nobody has found out whether it took effect".to_owned() },
         });
         let kept = kept.collect();
         self.emit(Event::CompensationStarted(CompensationStarted { by, was, kept }));
@@ -241,6 +252,14 @@ pub(super) fn undoing(held: &Held, call: &Call, result: &ToolResult) -> Option<U
 }
 
 impl State {
+    /// Returns the call that an open call undoes.
+    fn undone_by(&self, undo: CallId) -> Option<CallId> {
+        match &self.program {
+            Program::Compensation(compensation) => compensation.of.get(&undo).copied(),
+            Program::Agent(_) => self.closing.as_ref().and_then(|closing| closing.undone_by(undo)),
+        }
+    }
+
     pub(super) fn compensation_started(&mut self, started: &CompensationStarted) {
         let compensation = Compensation::start(self.agent_loop(), started);
         self.program = Program::Compensation(compensation);

@@ -85,7 +85,11 @@ impl Draft<'_> {
     /// Ends the run where it stands, and says which calls nobody has found out about.
     pub fn cancel(&mut self, by: String, reason: String) {
         let in_doubt = self.state.unresolved(self.definition);
-        self.end(Ending::Cancelled { by, reason, in_doubt, kept: Vec::new() });
+        let kept = match &self.state.program {
+            Program::Agent(_) => Vec::new(),
+            Program::Compensation(compensation) => compensation.left(),
+        };
+        self.end(Ending::Cancelled { by, reason, in_doubt, kept });
     }
 
     fn park(&mut self, reason: ParkReason) {
@@ -280,6 +284,11 @@ impl Draft<'_> {
         // parked had recovered it first.
         let repeated = self.started_calls(|effect| effect == EffectClass::Read);
         self.emit(Event::RunResumed(RunResumed { by, repeated }));
+        // A run that is undone asks its model no more.
+        let undone = matches!(self.state.program, Program::Compensation(_));
+        if undone || self.state.is_ending() {
+            return Ok(());
+        }
         let word = message.filter(|text| !text.trim().is_empty());
         // After a failure the model has answered, and is asked again only if something is said.
         let due = self.state.program.phase() == Phase::Answered;

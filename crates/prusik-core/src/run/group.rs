@@ -15,12 +15,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::compensate::{UNDO_BYTES_MAX, undo_of, why_kept};
+use super::compensate::{UNDO_BYTES_MAX, given_up, undo_of, why_kept};
 use super::decide::{Draft, performable};
 use super::definition::Definition;
 use super::program::Program;
 use super::state::{Call, Stage, State, Status};
-use super::transcript::{CALLS_MAX, Change};
+use super::transcript::{CALLS_MAX, Change, UNDO_UNKNOWN};
 use crate::agent::{Group, Tool};
 use crate::contract::{Contract, EffectClass};
 use crate::event::{
@@ -140,11 +140,12 @@ impl Closing {
 
     /// Returns what stays if nothing more is undone.
     fn left(&self) -> Vec<Kept> {
-        let open = self
-            .open
-            .values()
-            .map(|of| Kept { call: *of, why: "nobody waited until its undo was made".to_owned() });
-        self.kept.iter().cloned().chain(open).collect()
+        self.kept.iter().cloned().chain(given_up(&self.open)).collect()
+    }
+
+    /// Returns the call that an open call of this closing undoes.
+    pub fn undone_by(&self, undo: CallId) -> Option<CallId> {
+        self.open.get(&undo).copied().filter(|_| self.how == CloseHow::Undo)
     }
 
     fn has_done(&self, of: CallId) -> bool {
@@ -385,11 +386,16 @@ impl Draft<'_> {
             let unclear = closing.broken.iter().filter(|_| closing.unclear);
             kept.extend(unclear.map(|kept| Kept { call: kept.call, why: NOBODY_KNOWS.to_owned() }));
         }
+        let undoing = self.state.closing.as_ref().filter(|c| c.how == CloseHow::Undo);
         let mut ids = self.planned_ids();
         let mut calls = Vec::new();
         for change in made {
-            if let Some(problem) = self.already(change.call) {
-                kept.extend(problem);
+            // What an undoing that was given up has come to.
+            if undoing.is_some_and(|closing| closing.has_done(change.call)) {
+                continue;
+            }
+            if undoing.is_some_and(|closing| self.has_begun(closing, change.call)) {
+                kept.push(Kept { call: change.call, why: UNDO_UNKNOWN.to_owned() });
                 continue;
             }
             match undo_of(self.definition, &change) {
@@ -406,16 +412,11 @@ impl Draft<'_> {
         self.emit(Event::GroupClosing(closing));
     }
 
-    /// Returns what an undo that was interrupted has come to for a call; none if it was not begun.
-    fn already(&self, call: CallId) -> Option<Option<Kept>> {
-        let closing = self.state.closing.as_ref().filter(|c| c.how == CloseHow::Undo)?;
-        if closing.has_done(call) {
-            return Some(None);
-        }
-        let (undo, _) = closing.open.iter().find(|(_, of)| **of == call)?;
-        let begun = self.state.calls.get(undo).is_some_and(|call| call.stage != Stage::Waiting);
-        let why = "nobody knows whether its undo took effect".to_owned();
-        begun.then_some(Some(Kept { call, why }))
+    /// Returns whether the undo of a call may have been made.
+    fn has_begun(&self, closing: &Closing, of: CallId) -> bool {
+        let undo = closing.open.iter().find(|(_, undone)| **undone == of).map(|(undo, _)| undo);
+        let call = undo.and_then(|undo| self.state.calls.get(undo));
+        call.is_some_and(|call| call.stage != Stage::Waiting)
     }
 
     /// Ends the run, once what its open groups did is undone.
@@ -559,6 +560,8 @@ impl State {
                     self.groups.insert(name.clone(), closed);
                 }
                 self.closing = None;
+                // The model is told of what was done and of what was not: that must be so.
+                self.outcome_seq = self.seq;
             } else {
                 closing.completed(id, &call.tool, &completed.outcome);
             }

@@ -528,7 +528,9 @@ impl Run {
             };
             (!self.under_way.contains(&id)).then_some(not_before)
         });
-        calls.chain(asking).chain(budget::wall_deadline(&self.state)).min()
+        // A run that is cancelled has no more time to keep within.
+        let deadline = budget::wall_deadline(&self.state).filter(|_| self.stop.is_none());
+        calls.chain(asking).chain(deadline).min()
     }
 
     /// Hands in the events of the records that [`Action::LoadTranscript`] asked for.
