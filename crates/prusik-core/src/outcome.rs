@@ -18,9 +18,21 @@ pub enum Reply {
     /// The tool answered, so that the call was made, and its answer is not what it promises.
     Unfit { result: ToolResult, problem: String },
     /// The attempt certainly never reached the tool: no server, no connection, a closed gate.
-    NotSent { reason: String },
+    NotSent {
+        reason: String,
+        /// When it is worth trying again at the earliest, in milliseconds from now; 0 if nothing
+        /// speaks against trying soon.
+        retry_after_ms: u64,
+    },
     /// The attempt was on its way when the answer was lost: time-out, crash, cut connection.
     Lost { reason: String },
+}
+
+impl Reply {
+    /// Returns the reply of an attempt that never reached its tool.
+    pub fn not_sent(reason: impl Into<String>) -> Self {
+        Self::NotSent { reason: reason.into(), retry_after_ms: 0 }
+    }
 }
 
 /// A tool's own report of a failure.

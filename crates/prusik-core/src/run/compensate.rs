@@ -135,8 +135,13 @@ impl Draft<'_> {
     }
 
     pub fn compensate(&mut self, by: String, was: Option<Box<Ending>>) {
-        let unknown = self.state.unresolved(self.definition).into_iter();
-        let kept = unknown.map(|call| match self.state.undone_by(call) {
+        let mut unknown = self.state.unresolved(self.definition);
+        if let Some(Ending::Cancelled { in_doubt, .. }) = was.as_deref() {
+            unknown.extend(in_doubt);
+            unknown.sort_unstable();
+            unknown.dedup();
+        }
+        let kept = unknown.into_iter().map(|call| match self.state.undone_by(call) {
             Some(of) => Kept { call: of, why: UNDO_UNKNOWN.to_owned() },
             None => Kept { call, why: "nobody has found out whether it took effect".to_owned() },
         });

@@ -148,8 +148,8 @@ impl Closing {
         self.open.get(&undo).copied().filter(|_| self.how == CloseHow::Undo)
     }
 
-    fn has_done(&self, of: CallId) -> bool {
-        self.done.iter().any(|done| done.of == of)
+    fn is_over_for(&self, of: CallId) -> bool {
+        self.done.iter().any(|done| done.of == of) || self.kept.iter().any(|kept| kept.call == of)
     }
 }
 
@@ -387,11 +387,12 @@ impl Draft<'_> {
             kept.extend(unclear.map(|kept| Kept { call: kept.call, why: NOBODY_KNOWS.to_owned() }));
         }
         let undoing = self.state.closing.as_ref().filter(|c| c.how == CloseHow::Undo);
+        kept.extend(undoing.iter().flat_map(|closing| closing.kept.clone()));
         let mut ids = self.planned_ids();
         let mut calls = Vec::new();
         for change in made {
             // What an undoing that was given up has come to.
-            if undoing.is_some_and(|closing| closing.has_done(change.call)) {
+            if undoing.is_some_and(|closing| closing.is_over_for(change.call)) {
                 continue;
             }
             if undoing.is_some_and(|closing| self.has_begun(closing, change.call)) {

@@ -12,6 +12,7 @@ mod failed;
 mod fork;
 mod group;
 mod program;
+mod reply;
 mod state;
 mod transcript;
 

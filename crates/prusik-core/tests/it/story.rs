@@ -64,7 +64,7 @@ pub fn refused(message: &str) -> Reply {
 }
 
 pub fn not_sent() -> Reply {
-    Reply::NotSent { reason: "connection refused".to_owned() }
+    Reply::not_sent("connection refused".to_owned())
 }
 
 pub fn lost() -> Reply {
@@ -277,7 +277,7 @@ fn reply_line(reply: &Reply) -> String {
             format!("returns {}, which is unfit: {problem}", contents(&result.content))
         }
         Reply::Refused(refusal) => format!("refuses: {}", refusal.message),
-        Reply::NotSent { reason } => format!("is not sent: {reason}"),
+        Reply::NotSent { reason, .. } => format!("is not sent: {reason}"),
         Reply::Lost { reason } => format!("is lost: {reason}"),
     }
 }

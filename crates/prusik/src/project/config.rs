@@ -211,6 +211,26 @@ pub struct ServerConfig {
     #[serde(default = "default_start_timeout_ms")]
     #[schemars(range(min = 1))]
     pub start_timeout_ms: u64,
+    /// When the server is left alone because it does not answer.
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+}
+
+/// When a server is left alone because it does not answer. One call then tries it out, and if that is
+/// answered all goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerConfig {
+    /// Calls in a row without an answer; 0 if the server is never left alone.
+    pub failures_max: u32,
+    /// How long it is left alone, in milliseconds.
+    pub cooldown_ms: u64,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self { failures_max: 5, cooldown_ms: 10_000 }
+    }
 }
 
 pub(crate) fn default_start_timeout_ms() -> u64 {
