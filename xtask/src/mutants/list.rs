@@ -144,6 +144,45 @@ pub const MUTANTS: &[Mutant] = &[
         why: "an ended run takes an input and writes on",
     },
     Mutant {
+        name: "undo-forgets-the-oldest",
+        file: "crates/prusik-core/src/run/group.rs",
+        find: "made.sort_by_key(|change| std::cmp::Reverse(change.call));",
+        replace: "made.sort_by_key(|change| std::cmp::Reverse(change.call)); made.pop();",
+        why: "a group is undone but for one of its calls",
+    },
+    Mutant {
+        name: "commit-forgets-what-waits",
+        file: "crates/prusik-core/src/run/group.rs",
+        find: "let calls = open.waiting.iter().filter_map(|waiting| {",
+        replace: "let calls = open.waiting.iter().skip(1).filter_map(|waiting| {",
+        why: "a group is committed without a call that waited for that",
+    },
+    Mutant {
+        name: "answer-leaves-groups-open",
+        file: "crates/prusik-core/src/run/answer.rs",
+        find: "if !open.is_empty() {
+            self.send_back_open_groups",
+        replace: "if open.len() > 900 {
+            self.send_back_open_groups",
+        why: "a run completes with a group that is neither committed nor undone",
+    },
+    Mutant {
+        name: "end-leaves-groups-open",
+        file: "crates/prusik-core/src/run/group.rs",
+        find: "if open.is_empty() {
+            self.finish(ending);",
+        replace: "if open.len() < 900 {
+            self.finish(ending);",
+        why: "a run that fails or is cancelled keeps half of a group",
+    },
+    Mutant {
+        name: "undo-twice",
+        file: "crates/prusik-core/src/run/transcript.rs",
+        find: "self.keep(of, UNDO_UNKNOWN);",
+        replace: "",
+        why: "an undo that may have landed is made again",
+    },
+    Mutant {
         name: "acknowledge-before-commit",
         file: "crates/prusik-store/src/sqlite/writer.rs",
         find: "            .and_then(|()| self.execute(\"COMMIT\"));",

@@ -311,6 +311,17 @@ impl Project {
                     errors.push(self.source.error(&["tools", name], message).with_help(help));
                 }
             }
+            for (group, config) in &self.config.groups {
+                for (index, tool) in config.tools.iter().enumerate() {
+                    if tool.starts_with(&prefix) && !known.contains_key(tool.as_str()) {
+                        let tools = format!("tools of `{}`", server.name);
+                        let help = suggestion(tool, &tools, own.clone());
+                        let message = format!("there is no tool `{tool}`");
+                        let path = ["groups", group, "tools", &index.to_string()];
+                        errors.push(self.source.error(&path, message).with_help(help));
+                    }
+                }
+            }
         }
     }
 }

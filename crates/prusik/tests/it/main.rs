@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod docs;
 mod failures;
+mod groups;
 mod kill;
 mod live;
 mod mistakes;
