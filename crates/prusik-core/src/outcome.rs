@@ -214,6 +214,17 @@ pub mod kind {
     pub const RATE_LIMITED: &str = "rate_limited";
     /// The run was told to stop before the call started.
     pub const NOT_STARTED: &str = "not_started";
+
+    /// What only the runtime says of a call: no contract may give these another meaning.
+    pub const RESERVED: [&str; 7] = [
+        TOOL_ERROR,
+        INVALID_ARGUMENTS,
+        UNKNOWN_TOOL,
+        LOST,
+        INVALID_RESULT,
+        EMPTY_RESULT,
+        NOT_STARTED,
+    ];
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

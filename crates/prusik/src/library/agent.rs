@@ -1,0 +1,445 @@
+//! An agent that is put together in code: what a project writes into `agents/*.md` and `prusik.yaml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prusik_core::agent::{self, Limits, OnFailure};
+use prusik_core::budget::Budget;
+use prusik_core::contract::{Contract, EffectClass};
+use prusik_core::schema::check_schema;
+use prusik_tool::{Builtins, ShellPolicy, Tool};
+use schemars::JsonSchema;
+use serde_json::Value;
+
+use super::error::Error;
+use super::model::Model;
+use super::server::McpServer;
+use super::tool::{RustTool, schema_of};
+use super::workshop::{Home, OwnTool, Workshop};
+use crate::project::{ToolFacts, hold, is_agent_name, pattern_matches, suggestion};
+
+/// An agent: its prompt, its model and the tools that it holds, with their contracts.
+///
+/// Made with [`Agent::builder`]; a [`crate::Prusik`] drives its runs.
+#[derive(Clone)]
+pub struct Agent {
+    parts: Arc<Parts>,
+}
+
+pub(crate) struct Parts {
+    name: String,
+    prompt: String,
+    model: Model,
+    own: Vec<OwnTool>,
+    /// Those of `own` that the model is not shown.
+    hidden: BTreeSet<String>,
+    servers: Vec<McpServer>,
+    files: Option<PathBuf>,
+    shell: bool,
+    patterns: Vec<String>,
+    contracts: BTreeMap<String, Contract>,
+    output: Option<Value>,
+    budget: Budget,
+    limits: Limits,
+    on_failure: OnFailure,
+}
+
+/// Why an agent does not hold together: everything that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(agent, problems))]
+pub struct AgentError {
+    pub agent: String,
+    pub problems: Vec<String>,
+}
+
+fn lines(agent: &str, problems: &[String]) -> String {
+    let lines = problems.iter().map(|problem| format!("agent `{agent}`: {problem}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Collects what an agent is made of.
+#[derive(Clone)]
+#[must_use = "an agent is made by `build`"]
+pub struct AgentBuilder {
+    name: String,
+    prompt: String,
+    model: Option<Model>,
+    tools: Vec<Given>,
+    servers: Vec<McpServer>,
+    files: Option<PathBuf>,
+    shell: bool,
+    patterns: Vec<String>,
+    contracts: BTreeMap<String, Contract>,
+    output: Option<Value>,
+    budget: Budget,
+    limits: Limits,
+    on_failure: OnFailure,
+}
+
+#[derive(Clone)]
+struct Given {
+    tool: GivenTool,
+    shown: bool,
+}
+
+#[derive(Clone)]
+enum GivenTool {
+    Rust(RustTool),
+    Own(OwnTool),
+}
+
+impl Agent {
+    /// Begins an agent. It needs a name, a prompt and a model.
+    pub fn builder(name: impl Into<String>) -> AgentBuilder {
+        AgentBuilder {
+            name: name.into(),
+            prompt: String::new(),
+            model: None,
+            tools: Vec::new(),
+            servers: Vec::new(),
+            files: None,
+            shell: false,
+            patterns: Vec::new(),
+            contracts: BTreeMap::new(),
+            output: None,
+            budget: Budget::default(),
+            limits: Limits::default(),
+            on_failure: OnFailure::default(),
+        }
+    }
+
+    /// Returns the agent's name.
+    pub fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl AgentBuilder {
+    /// Sets the system prompt: what the agent is to do.
+    pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.prompt = prompt.into();
+        self
+    }
+
+    /// Sets the model.
+    pub fn model(mut self, model: Model) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Adds a tool that the model may call.
+    pub fn tool(self, tool: RustTool) -> Self {
+        self.given(GivenTool::Rust(tool), true)
+    }
+
+    /// Adds a tool that only probes and undos call: the model does not see it.
+    pub fn hidden_tool(self, tool: RustTool) -> Self {
+        self.given(GivenTool::Rust(tool), false)
+    }
+
+    /// Adds a tool that implements the trait itself, with its contract.
+    pub fn own_tool(self, tool: Arc<dyn Tool>, contract: Contract) -> Self {
+        self.given(GivenTool::Own(OwnTool { tool, contract }), true)
+    }
+
+    fn given(mut self, tool: GivenTool, shown: bool) -> Self {
+        self.tools.push(Given { tool, shown });
+        self
+    }
+
+    /// Adds an MCP server. Which of its tools the agent holds is said by [`AgentBuilder::hold`], what
+    /// they do by [`AgentBuilder::contract`].
+    pub fn server(mut self, server: McpServer) -> Self {
+        self.servers.push(server);
+        self
+    }
+
+    /// Offers the built-in file tools (`read`, `write`, `edit`, `list`, `glob`, `grep`), confined to
+    /// this folder. Which of them the agent holds is said by [`AgentBuilder::hold`].
+    pub fn files(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.files = Some(folder.into());
+        self
+    }
+
+    /// Offers the built-in `shell` beside the file tools. It runs with all rights of this process.
+    pub fn unconfined_shell(mut self) -> Self {
+        self.shell = true;
+        self
+    }
+
+    /// Gives the agent tools of its servers, or built-in ones: a name, or a pattern with `*` and `?`.
+    pub fn hold(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.push(pattern.into());
+        self
+    }
+
+    /// Declares the contract of a server's or a built-in tool. Without one, a server's tool gets the
+    /// strictest reading: a write that nobody can ask about.
+    pub fn contract(mut self, tool: impl Into<String>, contract: Contract) -> Self {
+        self.contracts.insert(tool.into(), contract);
+        self
+    }
+
+    /// Wants the final answer to be one JSON value of this type; read it with
+    /// [`crate::Driven::output`].
+    pub fn output<T: JsonSchema>(mut self) -> Self {
+        self.output = Some(schema_of::<T>());
+        self
+    }
+
+    /// Sets the ceilings of each run.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Sets the bounds on what is neither money nor time.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets what becomes of a run that fails: it stays as it is, waits for a person, or is undone.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// Checks all that can be checked without starting a server.
+    pub fn build(self) -> Result<Agent, AgentError> {
+        let mut problems = Vec::new();
+        if !is_agent_name(&self.name) {
+            problems.push("its name has up to 64 letters, digits, `-`, `_` and `.`".to_owned());
+        }
+        if self.prompt.trim().is_empty() {
+            problems.push("say what it is to do: `.prompt(\"…\")`".to_owned());
+        }
+        let (mut own, mut hidden) = (Vec::new(), BTreeSet::new());
+        for Given { tool, shown } in self.tools {
+            let tool = match tool {
+                GivenTool::Own(tool) => Ok(tool),
+                GivenTool::Rust(tool) => OwnTool::of(&tool),
+            };
+            match tool {
+                Ok(tool) => {
+                    if !shown {
+                        hidden.insert(tool.name().to_owned());
+                    }
+                    own.push(tool);
+                }
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        let mut names = BTreeSet::new();
+        for tool in &own {
+            if !names.insert(tool.name()) {
+                problems.push(format!("two of its tools are called `{}`", tool.name()));
+            }
+        }
+        if let Some(Err(problem)) = self.output.as_ref().map(check_schema) {
+            problems.push(format!("the schema of its output is not valid: {problem}"));
+        }
+        let Some(model) = self.model else {
+            problems.push("say which model it asks: `.model(Model::anthropic(\"…\"))`".to_owned());
+            return Err(AgentError { agent: self.name, problems });
+        };
+        if self.budget.nano_usd.is_some() && model.spec.price.is_none() {
+            let name = &model.spec.model;
+            problems.push(format!(
+                "its budget is in USD, and the price of `{name}` is not known: `Model::price` sets it"
+            ));
+        }
+        let parts = Parts {
+            name: self.name,
+            prompt: self.prompt,
+            model,
+            own,
+            hidden,
+            servers: self.servers,
+            files: self.files,
+            shell: self.shell,
+            patterns: self.patterns,
+            contracts: self.contracts,
+            output: self.output,
+            budget: self.budget,
+            limits: self.limits,
+            on_failure: self.on_failure,
+        };
+        if problems.is_empty() && parts.needs_nobody() {
+            let facts: Vec<ToolFacts> = parts.own.iter().map(OwnTool::facts).collect();
+            parts.definition(&facts)?;
+        }
+        if !problems.is_empty() {
+            return Err(AgentError { agent: parts.name, problems });
+        }
+        Ok(Agent { parts: Arc::new(parts) })
+    }
+}
+
+impl Parts {
+    /// Returns whether all of its tools are known before anything is started.
+    fn needs_nobody(&self) -> bool {
+        self.servers.is_empty() && self.files.is_none()
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub(crate) fn own(&self) -> &[OwnTool] {
+        &self.own
+    }
+
+    /// Returns the agent's tools, none of them started. `home` is where a store's runs keep theirs.
+    pub(crate) fn workshop(&self, home: Option<&Home>) -> Result<Workshop, Error> {
+        let builtins = match &self.files {
+            None => None,
+            Some(folder) => {
+                std::fs::create_dir_all(folder).map_err(|error| {
+                    let folder = folder.display();
+                    Error::Misuse(format!("the folder {folder} cannot be made: {error}"))
+                })?;
+                let own = folder.join(".prusik");
+                Some(Builtins {
+                    workspace: folder.clone(),
+                    protected: vec![folder.join(".git"), own.clone()],
+                    hidden: home.map_or_else(|| vec![own.clone()], Home::hidden),
+                    state: home.map_or_else(|| own.join("edits"), Home::edits),
+                    shell: if self.shell { ShellPolicy::Unconfined } else { ShellPolicy::Absent },
+                    children: home.map(Home::children).transpose()?,
+                })
+            }
+        };
+        let servers = self.servers.iter().map(|server| server.config(home));
+        Ok(Workshop {
+            builtins,
+            servers: servers.collect::<Result<_, _>>()?,
+            own: self.own.clone(),
+        })
+    }
+
+    /// Returns the definition of the agent as a run keeps it. `tools` are all that it could hold.
+    pub(crate) fn definition(&self, tools: &[ToolFacts]) -> Result<agent::Agent, AgentError> {
+        let mut problems = Vec::new();
+        let known: BTreeMap<&str, &ToolFacts> =
+            tools.iter().map(|tool| (tool.name.as_str(), tool)).collect();
+        let contract = |name: &str| {
+            let declared = self.contracts.get(name).cloned();
+            let own = || known.get(name).and_then(|facts| facts.contract.clone());
+            declared.or_else(own).unwrap_or_else(|| Contract::of(EffectClass::Write))
+        };
+        for pattern in &self.patterns {
+            if !known.keys().any(|name| pattern_matches(pattern, name)) {
+                let help = suggestion(pattern, "tools", known.keys().copied());
+                problems.push(format!("no tool is called `{pattern}`: {help}"));
+            }
+        }
+        for name in self.contracts.keys().filter(|name| !known.contains_key(name.as_str())) {
+            let help = suggestion(name, "tools", known.keys().copied());
+            problems.push(format!("`{name}` has a contract, and there is no such tool: {help}"));
+        }
+        let own = |name: &str| self.own.iter().any(|own| own.name() == name);
+        let shown = known.keys().copied().filter(|name| {
+            (own(name) && !self.hidden.contains(*name))
+                || self.patterns.iter().any(|pattern| pattern_matches(pattern, name))
+        });
+        let missing = |of: &str, key: &str, tool: &str| {
+            let help = suggestion(tool, "tools", known.keys().copied());
+            problems.push(format!(
+                "the {key} of `{of}` is `{tool}`, and there is no such tool: {help}"
+            ));
+        };
+        let held = hold(known.keys().copied(), shown, contract, missing);
+        let tools: Vec<agent::Tool> = held
+            .into_iter()
+            .map(|(name, shown)| agent::Tool {
+                name: name.to_owned(),
+                description: known[name].description.clone(),
+                input_schema: known[name].input_schema.clone(),
+                output_schema: known[name].output_schema.clone(),
+                contract: contract(name),
+                shown,
+            })
+            .collect();
+        for tool in &tools {
+            if let Err(problem) = check_schema(&tool.input_schema) {
+                problems
+                    .push(format!("the input schema of `{}` is not valid: {problem}", tool.name));
+            }
+            let output = tool.output_schema.as_ref().map(check_schema);
+            if let Some(Err(problem)) = output {
+                problems
+                    .push(format!("the output schema of `{}` is not valid: {problem}", tool.name));
+            }
+        }
+        problems.extend(mistaken_calls(&tools, |_| true));
+        if !problems.is_empty() {
+            return Err(AgentError { agent: self.name.clone(), problems });
+        }
+        Ok(agent::Agent {
+            name: self.name.clone(),
+            system: self.prompt.clone(),
+            model: self.model.spec.clone(),
+            tools,
+            budget: self.budget,
+            output: self.output.clone(),
+            limits: self.limits,
+            on_failure: self.on_failure,
+        })
+    }
+}
+
+/// Returns what is wrong with the probes and undos that the contracts of these tools name.
+pub(crate) fn mistaken_calls(tools: &[agent::Tool], of: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    for tool in tools.iter().filter(|tool| of(&tool.name)) {
+        let probe = tool.contract.probe.as_ref();
+        let undo = tool.contract.undo.as_ref();
+        let probe = probe.map(|probe| ("probe", &probe.tool, &probe.arguments));
+        let undo = undo.map(|undo| ("undo", &undo.tool, &undo.arguments));
+        for (key, called, arguments) in probe.into_iter().chain(undo) {
+            // One that does not exist was reported.
+            let Some(called) = tools.iter().find(|tool| tool.name == *called) else { continue };
+            if key == "probe" && called.contract.effect != EffectClass::Read {
+                let effect = called.contract.effect.as_str();
+                problems.push(format!(
+                    "the probe of `{}` is `{}`, which is declared {effect}: a probe is a read",
+                    tool.name, called.name
+                ));
+            }
+            problems.extend(mistaken_arguments(&tool.name, key, called, arguments));
+        }
+    }
+    problems
+}
+
+fn mistaken_arguments(
+    of: &str,
+    key: &str,
+    called: &agent::Tool,
+    arguments: &BTreeMap<String, Value>,
+) -> Vec<String> {
+    // The runtime fills the key itself.
+    let schema = called.declaration().input_schema;
+    let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
+    let closed = schema["additionalProperties"] == Value::Bool(false);
+    let unknown = arguments.keys().filter(|name| closed && !properties.contains_key(*name));
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let left_out = required.filter(|name| !arguments.contains_key(*name));
+    let (called, mut problems) = (&called.name, Vec::new());
+    for name in unknown {
+        let help = suggestion(name, "arguments", properties.keys().map(String::as_str));
+        problems.push(format!("the {key} of `{of}` gives `{called}` an argument `{name}`: {help}"));
+    }
+    for name in left_out {
+        problems.push(format!(
+            "the {key} of `{of}` does not give `{called}` its argument `{name}`: add it to `arguments`"
+        ));
+    }
+    problems
+}
