@@ -38,6 +38,8 @@ pub(crate) struct Keys {
     result_bytes_max: Option<u64>,
     empty_fails: bool,
     parallel: bool,
+    /// Whether an effect was named that does not exist.
+    effect_is_wrong: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,7 @@ impl Keys {
                     "idempotent" => Effect::Idempotent,
                     "write" => Effect::Write,
                     other => {
+                        self.effect_is_wrong = true;
                         let message = format!("`{other}` is no effect: {EFFECT_HELP}");
                         return Err(syn::Error::new(effect.span(), message));
                     }
@@ -155,8 +158,10 @@ impl Keys {
     /// Checks what the keys say together.
     fn check(&self, function: Span, complaints: &mut Complaints) {
         let Some((effect, effect_span)) = self.effect else {
-            let message = format!("say what a call does to the world: {EFFECT_HELP}");
-            complaints.say(function, message);
+            if !self.effect_is_wrong {
+                let message = format!("say what a call does to the world: {EFFECT_HELP}");
+                complaints.say(function, message);
+            }
             return;
         };
         match (&self.key, effect) {

@@ -226,9 +226,9 @@ pub(crate) fn schema_of<T: JsonSchema>() -> Value {
 }
 
 /// Widths of Rust's numbers: no formats of JSON Schema, and `minimum` says what matters.
-const RUST_FORMATS: [&str; 12] = [
+const RUST_FORMATS: [&str; 14] = [
     "uint", "uint8", "uint16", "uint32", "uint64", "uint128", "int8", "int16", "int", "int128",
-    "int32", "int64",
+    "int32", "int64", "float", "double",
 ];
 
 /// Takes out what is about Rust and tells a model nothing.

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chaos;
+mod compile_fail;
 mod control;
 mod demo;
 mod docs;
 mod failures;
 mod kill;
+mod library;
 mod live;
 mod mistakes;
 mod prusik;
