@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use prusik::{Agent, Event, Model, OnFailure, Prusik};
+use prusik::{Agent, Event, Filter, Model, OnFailure, Prusik};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -163,9 +163,10 @@ fn show(event: &Event) {
 async fn pay_invoice(folder: &Path) -> Result<Paid, Box<dyn std::error::Error>> {
     let bank = Arc::new(Bank { ledger: folder.join("ledger.jsonl") });
     let prusik = Prusik::open(folder.join("runs.db"))?.with(clerk(bank)?);
-    let run = match prusik.resume_unfinished().await?.pop() {
-        Some(run) => run,
+    let run = match prusik.runs(&Filter::default()).await?.first() {
         None => prusik.start("clerk", "Pay invoice RE-17, 129.00 EUR.").await?,
+        Some(row) if row.ended => return Ok(prusik.show(&row.run).await?.output()?),
+        Some(row) => prusik.resume(&row.run).await?,
     };
     println!("run {}", run.id());
     let done = run.watch_events(show).drive().await?;

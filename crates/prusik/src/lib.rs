@@ -14,7 +14,7 @@
 //!   [`macro@Failure`].
 //! - [`Agent::builder`] puts an agent together; [`Model`] and [`McpServer`] are what it talks to.
 //! - [`Prusik`] starts runs, takes them up again, and changes them; [`Prusik::project`] does so for a
-//!   folder with a `prusik.yaml`. A [`Run`] is driven, and is [`Driven`] then.
+//!   folder with a `prusik.yaml`. A [`Run`] is driven; a [`Standing`] is what it came to.
 //! - [`Agent::review`] says before anything runs what is wrong with an agent's tools.
 //! - [`custom`] holds the traits that a program may implement itself.
 //!
@@ -36,9 +36,9 @@ pub mod scaffold;
 #[doc(hidden)]
 pub use library::private as __private;
 pub use library::{
-    Agent, AgentBuilder, AgentError, Call, Cancelled, ContractError, Driven, Error, Fact, Failure,
+    Agent, AgentBuilder, AgentError, Call, Cancelled, ContractError, Error, Fact, Failure,
     FailureKind, Forked, McpServer, Model, OutputError, Prusik, Reported, Review, Run, RustTool,
-    Stopper, Word,
+    Standing, Stopper, Word,
 };
 pub use prusik_check::{Finding, Severity};
 pub use prusik_core::agent::{Limits, OnFailure};

@@ -186,7 +186,7 @@ impl AgentBuilder {
     }
 
     /// Wants the final answer to be one JSON value of this type; read it with
-    /// [`crate::Driven::output`].
+    /// [`crate::Standing::output`].
     pub fn output<T: JsonSchema>(mut self) -> Self {
         self.output = Some(schema_of::<T>());
         self

@@ -8,6 +8,8 @@ mod prusik;
 mod review;
 mod run;
 mod server;
+#[cfg(test)]
+mod tests;
 mod tool;
 mod workshop;
 
@@ -17,7 +19,7 @@ pub use failure::{Failure, FailureKind, Reported};
 pub use model::Model;
 pub use prusik::{Cancelled, Fact, Forked, Prusik, Word};
 pub use review::Review;
-pub use run::{Driven, OutputError, Run, Stopper};
+pub use run::{OutputError, Run, Standing, Stopper};
 pub use server::McpServer;
 pub use tool::{Call, ContractError, RustTool};
 

@@ -9,13 +9,13 @@ use prusik_core::budget::Budget;
 use prusik_core::event::{CompensationPlanned, Event, ParkReason, Verdict};
 use prusik_core::ids::{CallId, RunId, Seq, Timestamp};
 use prusik_core::input::Input;
-use prusik_core::run::{self, Program, Status, Transcript, undo_preview};
+use prusik_core::run::{Program, Status, Transcript, undo_preview};
 use prusik_engine::{Engine, EngineError, Held, World, now};
 use prusik_store::{Filter, MemoryStore, RunRow, Signal, SqliteStore, Store, StoreError};
 
 use super::agent::Agent;
 use super::error::Error;
-use super::run::Run;
+use super::run::{Run, Standing};
 use super::tool::RustTool;
 use super::workshop::{Asks, Connected, Home, NoModel, OwnTool, Tell, Tools, Workshop, world};
 use crate::assemble::{self, Assembled};
@@ -286,7 +286,7 @@ impl Prusik {
         for fact in self.events(run).await? {
             transcript.absorb(&fact.event);
         }
-        Ok(undo_preview(loaded.definition(), loaded.state(), &transcript))
+        Ok(undo_preview(loaded.core().definition(), loaded.state(), &transcript))
     }
 
     /// Ends a run where it stands; nothing is undone.
@@ -348,8 +348,8 @@ impl Prusik {
     }
 
     /// Loads a run to look at it; another process may be driving it.
-    pub async fn show(&self, run: &RunId) -> Result<run::Run, Error> {
-        Ok(self.engine.read(run).await?)
+    pub async fn show(&self, run: &RunId) -> Result<Standing, Error> {
+        Ok(Standing::of(self.engine.read(run).await?))
     }
 
     /// Returns the facts of a run, oldest first.

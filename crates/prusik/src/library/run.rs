@@ -118,7 +118,7 @@ impl Run {
     }
 
     /// Drives the run until it has ended or is parked. Others may take it then.
-    pub async fn drive(mut self) -> Result<Driven, Error> {
+    pub async fn drive(mut self) -> Result<Standing, Error> {
         let (world, tools) = self.driven_with.take().expect("a run is driven once: this takes it");
         let by = format!("process {}", std::process::id());
         let inputs = std::mem::take(&mut self.inputs);
@@ -128,7 +128,7 @@ impl Run {
         tools.shutdown().await;
         driven?;
         let held = self.held.take().expect("it was held a moment ago");
-        Ok(Driven { run: held.release().await? })
+        Ok(Standing::of(held.release().await?))
     }
 }
 
@@ -142,8 +142,8 @@ impl Drop for Run {
     }
 }
 
-/// A run that was driven until it ended or was parked.
-pub struct Driven {
+/// How a run stands: ended or parked if it was driven, and what it came to.
+pub struct Standing {
     run: run::Run,
 }
 
@@ -158,7 +158,11 @@ pub enum OutputError {
     Unfit { run: RunId, error: serde_json::Error },
 }
 
-impl Driven {
+impl Standing {
+    pub(crate) fn of(run: run::Run) -> Self {
+        Self { run }
+    }
+
     /// Returns the run's id.
     pub fn id(&self) -> &RunId {
         &self.state().started.run

@@ -24,7 +24,7 @@ pub async fn cancel(place: &Place, run: &str, reason: String) -> Result<Exit, St
         Cancelled::Done { unresolved } => {
             answer(place, &id, "cancelled", &format!("run {id} is cancelled"));
             if !unresolved.is_empty() && !place.json {
-                let left = open_calls(&prusik.show(&id).await?, &unresolved);
+                let left = open_calls(prusik.show(&id).await?.core(), &unresolved);
                 put(&format!("nobody has found out whether this took effect:\n{left}"));
             }
         }
@@ -81,7 +81,7 @@ pub async fn fork(place: &Place, run: &str, at: u64) -> Result<Exit, Stopped> {
     }
     put(&format!("run {id} begins where {from} was after record {at}\n"));
     if !writes.is_empty() {
-        let definition = std::sync::Arc::clone(prusik.show(&id).await?.definition());
+        let definition = std::sync::Arc::clone(prusik.show(&id).await?.core().definition());
         let mut timeline = Timeline::new(definition, Paint::off());
         for fact in prusik.events(&from).await? {
             if fact.seq <= Seq(at) && matches!(fact.event, Event::ModelAnswered(_)) {

@@ -122,7 +122,7 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
         return Ok(Exit::Done);
     }
     let paint = Paint::for_stdout();
-    let agent = loaded.definition().agent();
+    let agent = loaded.core().definition().agent();
     put(&format!(
         "{} {id}\n{}\n\n",
         paint.bold("run"),
@@ -134,7 +134,7 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
             state.seq
         ))
     ));
-    let mut timeline = Timeline::new(Arc::clone(loaded.definition()), paint);
+    let mut timeline = Timeline::new(Arc::clone(loaded.core().definition()), paint);
     for Fact { event, at, .. } in prusik.events(&id).await? {
         for line in timeline.lines(&event, at, true) {
             put(&format!("{line}\n"));
@@ -149,7 +149,7 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
         usd(spent.nano_usd),
         duration(spent.wall_ms)
     ));
-    put(&status_lines(place, &loaded, paint));
+    put(&status_lines(place, loaded.core(), paint));
     Ok(Exit::Done)
 }
 
@@ -165,7 +165,7 @@ pub async fn undo_plan(place: &Place, prusik: &Prusik, id: &RunId) -> Result<Exi
         put(&format!("run {id} has done nothing that could be undone\n"));
     }
     let run = prusik.show(id).await?;
-    let mut timeline = Timeline::new(Arc::clone(run.definition()), Paint::off());
+    let mut timeline = Timeline::new(Arc::clone(run.core().definition()), Paint::off());
     for Fact { event, at, .. } in prusik.events(id).await? {
         timeline.lines(&event, at, false);
     }

@@ -1,0 +1,52 @@
+//! Agents that do not hold together, and what their authors are told.
+
+use std::convert::Infallible;
+
+use super::bank::{Bank, find, pay, take_back};
+use crate::{Agent, AgentBuilder, Budget, Model};
+
+/// Does anything.
+#[crate::tool(effect = "write", undo(tool = "find", arguments(id = "=result.")))]
+async fn bad_undo() -> Result<(), Infallible> {
+    Ok(())
+}
+
+/// Does anything, and asks a write about it.
+#[crate::tool(
+    effect = "write",
+    probe(tool = "pay", arguments(from = "Ann"), landed = "true", wait_ms = 0)
+)]
+async fn bad_probe() -> Result<(), Infallible> {
+    Ok(())
+}
+
+fn agent() -> AgentBuilder {
+    Agent::builder("clerk")
+        .prompt("You pay.")
+        .model(Model::script("turns: [{ say: done }]").unwrap())
+}
+
+fn said(builder: AgentBuilder) -> String {
+    match builder.build() {
+        Ok(_) => "it was built".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn every_mistake_is_named_with_the_way_out() {
+    let bank = Bank::new();
+    insta::assert_snapshot!(said(Agent::builder("no name!").tool(bad_undo())), @"");
+    insta::assert_snapshot!(said(agent().tool(pay(bank.clone()))), @"");
+    let all = || {
+        let tools = agent().tool(pay(bank.clone())).tool(find(bank.clone()));
+        tools.tool(take_back(bank.clone()))
+    };
+    assert_eq!(said(all()), "it was built");
+    insta::assert_snapshot!(said(all().tool(bad_probe()).tool(pay(bank.clone()))), @"");
+    insta::assert_snapshot!(said(all().tool(bad_probe())), @"");
+    insta::assert_snapshot!(said(all().hold("reed")), @"");
+    let dear = Budget { nano_usd: Some(1), ..Budget::default() };
+    let unpriced = Model::openai("nobody-knows").base_url("http://127.0.0.1:9/v1");
+    insta::assert_snapshot!(said(all().model(unpriced).budget(dear)), @"");
+}
