@@ -36,17 +36,20 @@ fn said(builder: AgentBuilder) -> String {
 #[test]
 fn every_mistake_is_named_with_the_way_out() {
     let bank = Bank::new();
-    insta::assert_snapshot!(said(Agent::builder("no name!").tool(bad_undo())), @"");
-    insta::assert_snapshot!(said(agent().tool(pay(bank.clone()))), @"");
     let all = || {
         let tools = agent().tool(pay(bank.clone())).tool(find(bank.clone()));
         tools.tool(take_back(bank.clone()))
     };
     assert_eq!(said(all()), "it was built");
-    insta::assert_snapshot!(said(all().tool(bad_probe()).tool(pay(bank.clone()))), @"");
-    insta::assert_snapshot!(said(all().tool(bad_probe())), @"");
-    insta::assert_snapshot!(said(all().hold("reed")), @"");
     let dear = Budget { nano_usd: Some(1), ..Budget::default() };
     let unpriced = Model::openai("nobody-knows").base_url("http://127.0.0.1:9/v1");
-    insta::assert_snapshot!(said(all().model(unpriced).budget(dear)), @"");
+    let refused = [
+        said(Agent::builder("no name!").tool(bad_undo())),
+        said(agent().tool(pay(bank.clone()))),
+        said(all().tool(bad_probe()).tool(pay(bank.clone()))),
+        said(all().tool(bad_probe())),
+        said(all().hold("reed")),
+        said(all().model(unpriced).budget(dear)),
+    ];
+    insta::assert_snapshot!(refused.join("\n\n"));
 }

@@ -119,5 +119,6 @@ async fn a_well_declared_agent_has_no_warnings_and_its_report_is_complete() {
     let section = &review.report.sections[0];
     let tools: Vec<_> = section.agents[0].tools.iter().map(|tool| tool.tool.as_str()).collect();
     assert_eq!(tools, ["find", "pay", "take_back", "wait"]);
-    assert!(section.agents[0].tools.iter().all(|tool| !tool.needs_person));
+    let pay = section.agents[0].tools.iter().find(|tool| tool.tool == "pay").unwrap();
+    insta::assert_json_snapshot!(pay);
 }
