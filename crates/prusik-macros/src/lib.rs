@@ -15,17 +15,19 @@ use proc_macro::TokenStream;
 /// The function becomes a constructor of the tool. It takes what is marked `#[state]`, and returns a
 /// `prusik::RustTool`.
 ///
-/// | key | what it says |
-/// |---|---|
-/// | `effect = "…"` | `read` changes nothing, `idempotent` may be repeated with its key, `write` must not be repeated; must be there |
-/// | `key(argument = "…")`, `key(call)` | for `idempotent`: the parameter that the runtime fills with the key, or the same arguments are the same call |
-/// | `probe(tool = "…", arguments(…), landed = "…", result = "…", wait_ms = …)` | the read that tells whether a call whose answer was lost has landed |
-/// | `undo(tool = "…", arguments(…))` | the call that reverses this one |
-/// | `timeout_ms = …`, `result_bytes_max = …` | limits |
-/// | `retry(attempts_max = …, backoff_ms = …, backoff_ms_max = …, deadline_ms = …)` | how often and how soon a failed try is repeated, where that is safe |
-/// | `empty = "error"` | a result that says nothing is a failure |
-/// | `parallel` | calls may run beside others of the same turn; reads always may |
-/// | `name = "…"` | the name that the model sees, if not the function's |
+/// - `effect = "…"`, which must be there: `read` changes nothing, `idempotent` may be repeated with its
+///   key, `write` must not be repeated.
+/// - `key(argument = "…")` or `key(call)`, for `idempotent`: the parameter that the runtime fills with
+///   the key, or the same arguments are the same call.
+/// - `probe(tool = "…", arguments(…), landed = "…", result = "…", wait_ms = …)`: the read that tells
+///   whether a call whose answer was lost has landed.
+/// - `undo(tool = "…", arguments(…))`: the call that reverses this one.
+/// - `timeout_ms = …`, `result_bytes_max = …`: limits.
+/// - `retry(attempts_max = …, backoff_ms = …, backoff_ms_max = …, deadline_ms = …)`: how often and how
+///   soon a failed try is repeated, where that is safe.
+/// - `empty = "error"`: a result that says nothing is a failure.
+/// - `parallel`: calls may run beside others of the same turn; reads always may.
+/// - `name = "…"`: the name that the model sees, if not the function's.
 ///
 /// Each parameter has a doc comment, and may have attributes of `serde` and `schemars`; one of type
 /// `Option<…>` may be left out by the model. `#[state]` marks what the tool works on, as `&T` (the

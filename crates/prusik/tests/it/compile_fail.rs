@@ -14,7 +14,7 @@ fn built() -> PathBuf {
 }
 
 /// Returns the library that was built last: that of these tests.
-fn library() -> PathBuf {
+pub fn library() -> PathBuf {
     let mut found: Option<(SystemTime, PathBuf)> = None;
     for entry in std::fs::read_dir(built()).unwrap() {
         let path = entry.unwrap().path();
@@ -30,7 +30,7 @@ fn library() -> PathBuf {
 }
 
 /// Compiles a file and returns whether that went well and what the compiler said.
-fn compile(file: &Path, library: &Path) -> (bool, String) {
+pub fn compile(file: &Path, library: &Path) -> (bool, String) {
     let out = tempfile::tempdir().unwrap();
     let mut prusik = std::ffi::OsString::from("prusik=");
     prusik.push(library);
