@@ -396,10 +396,8 @@ impl ToTokens for Literal {
 }
 
 fn option(value: Option<impl ToTokens>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
-    }
+    let some = value.map(|value| quote!(::core::option::Option::Some(#value)));
+    some.unwrap_or_else(|| quote!(::core::option::Option::None))
 }
 
 fn arguments(other: &Other) -> TokenStream {

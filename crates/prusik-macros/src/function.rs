@@ -41,7 +41,7 @@ struct Signature {
     failure: TokenStream,
 }
 
-pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(error) => {
@@ -215,16 +215,15 @@ fn result_types(output: &ReturnType) -> syn::Result<(TokenStream, TokenStream)> 
             _ => None,
         })
         .collect();
-    Ok(match types.as_slice() {
-        [value, failure] => (quote!(#value), quote!(#failure)),
-        // An alias such as `type Result<T> = std::result::Result<T, BankError>`.
-        _ => {
-            let value = quote_spanned!(ty.span()=> <#ty as ::prusik::__private::IsResult>::Value);
-            let failure =
-                quote_spanned!(ty.span()=> <#ty as ::prusik::__private::IsResult>::Failure);
-            (value, failure)
-        }
-    })
+    if let [value, failure] = types.as_slice() {
+        return Ok((quote!(#value), quote!(#failure)));
+    }
+    // An alias such as `type Result<T> = std::result::Result<T, BankError>`.
+    let part = |name: &str| {
+        let name = Ident::new(name, Span::call_site());
+        quote_spanned!(ty.span()=> <#ty as ::prusik::__private::IsResult>::#name)
+    };
+    Ok((part("Value"), part("Failure")))
 }
 
 /// Checks that the parameters exist which the attribute names.

@@ -35,7 +35,7 @@ use proc_macro::TokenStream;
 /// marks a `&prusik::Call<'_>`, which tells of the call itself.
 #[proc_macro_attribute]
 pub fn tool(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    function::expand(attribute.into(), item.into()).into()
+    function::expand(attribute.into(), &item.into()).into()
 }
 
 /// Makes an enum the failures of a tool: each variant is a kind, named like it in `snake_case`.

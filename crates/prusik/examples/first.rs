@@ -1,5 +1,7 @@
 //! A whole program: an agent with a tool, a model, a store, and a run of it.
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use prusik::{Agent, Model, Prusik};
 
 /// Tells the temperature in a city, in degrees Celsius.

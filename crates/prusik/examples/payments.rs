@@ -3,6 +3,8 @@
 //! `cargo run --example payments` pays one. `-- FOLDER` keeps the bank and the run in that folder, so
 //! that the program can be killed and started again.
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use std::fs::TryLockError;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -212,13 +212,7 @@ impl AgentBuilder {
 
     /// Checks all that can be checked without starting a server.
     pub fn build(self) -> Result<Agent, AgentError> {
-        let mut problems = Vec::new();
-        if !is_agent_name(&self.name) {
-            problems.push("its name has up to 64 letters, digits, `-`, `_` and `.`".to_owned());
-        }
-        if self.prompt.trim().is_empty() {
-            problems.push("say what it is to do: `.prompt(\"…\")`".to_owned());
-        }
+        let mut problems = self.problems();
         let (mut own, mut hidden) = (Vec::new(), BTreeSet::new());
         for Given { tool, shown } in self.tools {
             let tool = match tool {
@@ -230,30 +224,18 @@ impl AgentBuilder {
                     if !shown {
                         hidden.insert(tool.name().to_owned());
                     }
+                    if own.iter().any(|other: &OwnTool| other.name() == tool.name()) {
+                        problems.push(format!("two of its tools are called `{}`", tool.name()));
+                    }
                     own.push(tool);
                 }
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        let mut names = BTreeSet::new();
-        for tool in &own {
-            if !names.insert(tool.name()) {
-                problems.push(format!("two of its tools are called `{}`", tool.name()));
-            }
-        }
-        if let Some(Err(problem)) = self.output.as_ref().map(check_schema) {
-            problems.push(format!("the schema of its output is not valid: {problem}"));
-        }
-        let Some(model) = self.model else {
-            problems.push("say which model it asks: `.model(Model::anthropic(\"…\"))`".to_owned());
-            return Err(AgentError { agent: self.name, problems });
+        let agent = self.name.clone();
+        let Some(model) = self.model.filter(|_| problems.is_empty()) else {
+            return Err(AgentError { agent, problems });
         };
-        if self.budget.nano_usd.is_some() && model.spec.price.is_none() {
-            let name = &model.spec.model;
-            problems.push(format!(
-                "its budget is in USD, and the price of `{name}` is not known: `Model::price` sets it"
-            ));
-        }
         let parts = Parts {
             name: self.name,
             prompt: self.prompt,
@@ -270,14 +252,40 @@ impl AgentBuilder {
             limits: self.limits,
             on_failure: self.on_failure,
         };
-        if problems.is_empty() && parts.needs_nobody() {
+        if parts.needs_nobody() {
             let facts: Vec<ToolFacts> = parts.own.iter().map(OwnTool::facts).collect();
             parts.definition(&facts)?;
         }
-        if !problems.is_empty() {
-            return Err(AgentError { agent: parts.name, problems });
-        }
         Ok(Agent { parts: Arc::new(parts) })
+    }
+
+    /// Returns what is wrong with all but the tools.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !is_agent_name(&self.name) {
+            problems.push("its name has up to 64 letters, digits, `-`, `_` and `.`".to_owned());
+        }
+        if self.prompt.trim().is_empty() {
+            problems.push("say what it is to do: `.prompt(\"…\")`".to_owned());
+        }
+        if let Some(Err(problem)) = self.output.as_ref().map(check_schema) {
+            problems.push(format!("the schema of its output is not valid: {problem}"));
+        }
+        if self.shell && self.files.is_none() {
+            problems.push("the shell works in a folder: name it, `.files(\"…\")`".to_owned());
+        }
+        match &self.model {
+            None => problems
+                .push("say which model it asks: `.model(Model::anthropic(\"…\"))`".to_owned()),
+            Some(model) if self.budget.nano_usd.is_some() && model.spec.price.is_none() => {
+                problems.push(format!(
+                    "its budget is in USD, and the price of `{}` is not known: `Model::price` sets it",
+                    model.spec.model
+                ));
+            }
+            Some(_) => {}
+        }
+        problems
     }
 }
 

@@ -19,7 +19,8 @@ pub fn library() -> PathBuf {
     for entry in std::fs::read_dir(built()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.starts_with("libprusik-") && name.ends_with(".rlib") {
+        let is_library = path.extension().is_some_and(|extension| extension == "rlib");
+        if is_library && name.starts_with("libprusik-") {
             let made = path.metadata().unwrap().modified().unwrap();
             if found.as_ref().is_none_or(|(newest, _)| made > *newest) {
                 found = Some((made, path));

@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use prusik::{Agent, Model, Prusik};
+
 use crate::prusik::said;
+
+/// Names the folder that the child process of a test works in.
+const FOLDER: &str = "PRUSIK_TEST_CHILD_FOLDER";
 
 /// Returns an example that cargo has built with these tests.
 fn example(name: &str) -> PathBuf {
@@ -56,4 +61,86 @@ fn a_program_that_is_killed_at_any_append_goes_on_and_pays_once() {
         }
     }
     assert!(killed >= 10, "only {killed} points were reached");
+}
+
+/// Why nothing was booked.
+#[derive(Debug, thiserror::Error, prusik::Failure)]
+enum BookError {
+    #[failure(uncertain)]
+    #[error("the ledger cannot be written: {0}")]
+    Ledger(#[from] std::io::Error),
+}
+
+/// Whether there is something.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct Booked {
+    /// Whether it is there.
+    booked: bool,
+}
+
+type Result<T> = std::result::Result<T, BookError>;
+
+/// Books something, and is killed in the middle the first time.
+#[prusik::tool(
+    effect = "write",
+    probe(tool = "look", landed = "result.booked", result = "{'booked': true}", wait_ms = 0)
+)]
+async fn book(#[state] folder: &Path) -> Result<Booked> {
+    std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("ledger.jsonl"))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"booked\n"))?;
+    if std::env::var_os(FOLDER).is_some() {
+        let this = rustix::process::getpid();
+        let _ = rustix::process::kill_process(this, rustix::process::Signal::KILL);
+        std::future::pending::<()>().await;
+    }
+    Ok(Booked { booked: true })
+}
+
+/// Says whether something is booked.
+#[prusik::tool(effect = "read")]
+async fn look(#[state] folder: &Path) -> Result<Booked> {
+    Ok(Booked { booked: folder.join("ledger.jsonl").exists() })
+}
+
+fn bookkeeper(folder: &Path) -> Prusik {
+    let folder: std::sync::Arc<Path> = folder.into();
+    let script = "turns: [{ call: [{ tool: book }] }, { say: '=results[0].text' }]";
+    let agent = Agent::builder("bookkeeper")
+        .prompt("You book.")
+        .model(Model::script(script).unwrap())
+        .tool(book(folder.clone()))
+        .hidden_tool(look(folder.clone()));
+    Prusik::open(folder.join("runs.db")).unwrap().with(agent.build().unwrap())
+}
+
+/// Does nothing but where the test below starts it as a process of its own.
+#[tokio::test]
+async fn a_child_that_dies() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let run = bookkeeper(Path::new(&folder)).start("bookkeeper", "Book it.").await.unwrap();
+    run.drive().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_in_the_middle_of_a_write_asks_and_does_it_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "library::a_child_that_dies"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), None, "it was to be killed: {}", said(&output));
+    let prusik = bookkeeper(folder.path());
+    let mut runs = prusik.resume_unfinished().await.unwrap();
+    assert_eq!(runs.len(), 1);
+    let done = runs.remove(0).drive().await.unwrap();
+    assert!(done.is_success(), "{:?}", done.status());
+    assert_eq!(done.answer(), Some("{\"booked\":true}"));
+    let probed = prusik.events(done.id()).await.unwrap();
+    let probed = probed.iter().any(|fact| matches!(fact.event, prusik::Event::CallProbed(_)));
+    assert!(probed, "nobody asked whether the call had landed");
+    assert_eq!(ledger(folder.path()), 1);
 }
