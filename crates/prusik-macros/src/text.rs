@@ -9,7 +9,7 @@ pub(crate) fn doc(attributes: &[Attribute]) -> Option<String> {
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("doc")) {
         let Meta::NameValue(pair) = &attribute.meta else { continue };
         let Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) = &pair.value else { continue };
-        for line in line.value().lines() {
+        for line in line.value().split('\n') {
             let line = line.trim();
             let begins = line.is_empty() || line.starts_with(['-', '*', '|', '#', '>']);
             if !text.is_empty() {

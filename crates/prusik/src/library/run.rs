@@ -150,10 +150,13 @@ pub struct Standing {
 /// Why a run has no output of the wanted type.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
+    /// It waits for somebody.
     #[error("run {run} is parked: {}", park_reason(reason))]
     Parked { run: RunId, reason: ParkReason },
+    /// It has ended otherwise, or has not ended.
     #[error("run {run} did not complete: {ending}")]
     NotCompleted { run: RunId, ending: String },
+    /// The answer is no such value.
     #[error("the answer of run {run} is not what is wanted: {error}")]
     Unfit { run: RunId, error: serde_json::Error },
 }
