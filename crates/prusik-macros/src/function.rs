@@ -1,7 +1,7 @@
 //! The attribute on a function: its signature read, and the tool that it becomes.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned;
 use syn::{
@@ -244,6 +244,11 @@ fn check_names(keys: &Keys, signature: &Signature, complaints: &mut Complaints) 
             name.value(),
         );
         complaints.say(name.span(), message);
+    }
+    let attributes = signature.arguments.iter().flat_map(|argument| &argument.attributes);
+    if attributes.into_iter().any(|a| a.to_token_stream().to_string().contains("rename")) {
+        // The names that `serde` gives are known when the agent is built, and checked there.
+        return;
     }
     let probe = keys.probe.iter().flat_map(|(probe, _)| &probe.other.arguments);
     let undo = keys.undo.iter().flat_map(|(undo, _)| &undo.arguments);

@@ -7,7 +7,7 @@ use prusik_core::agent::Agent;
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
 use prusik_tool::{
-    Builtins, Children, LeftOut, ServerConfig, ServerLimits, ShellPolicy, ToolInfo,
+    Builtins, Children, LeftOut, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox,
     Transport as Wire, builtin_contract,
 };
 use secrecy::ExposeSecret as _;
@@ -58,7 +58,16 @@ pub(crate) async fn fresh(
     let servers = project.servers_for(entry).into_iter();
     let Connected { toolbox, .. } = workshop(project, servers, own)?.connect(tell).await?;
     let made = project.agent_definition(agent, &Workshop::facts_of(&toolbox, own));
-    let made = made.map_err(Error::from).and_then(|definition| {
+    assembled(model, toolbox, made.map_err(Error::from)).await
+}
+
+/// Puts together what a new run needs, or ends what was started for it.
+pub(crate) async fn assembled(
+    model: Arc<dyn prusik_model::Model>,
+    toolbox: Toolbox,
+    made: Result<Agent, Error>,
+) -> Result<Assembled, Error> {
+    let made = made.and_then(|definition| {
         let world = world(model, &toolbox, &definition)?;
         Ok((definition, world))
     });

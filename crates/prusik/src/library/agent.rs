@@ -411,6 +411,7 @@ pub(crate) fn mistaken_calls(tools: &[agent::Tool], of: impl Fn(&str) -> bool) -
         let probe = probe.map(|probe| ("probe", &probe.tool, &probe.arguments));
         let undo = undo.map(|undo| ("undo", &undo.tool, &undo.arguments));
         for (key, called, arguments) in probe.into_iter().chain(undo) {
+            problems.extend(mistaken_templates(tool, key, arguments));
             // One that does not exist was reported.
             let Some(called) = tools.iter().find(|tool| tool.name == *called) else { continue };
             if key == "probe" && called.contract.effect != EffectClass::Read {
@@ -421,6 +422,25 @@ pub(crate) fn mistaken_calls(tools: &[agent::Tool], of: impl Fn(&str) -> bool) -
                 ));
             }
             problems.extend(mistaken_arguments(&tool.name, key, called, arguments));
+        }
+    }
+    problems
+}
+
+/// Finds arguments that `=args.x` takes from a call and that the call does not have.
+fn mistaken_templates(
+    tool: &agent::Tool,
+    key: &str,
+    arguments: &BTreeMap<String, Value>,
+) -> Vec<String> {
+    let Some(properties) = tool.input_schema["properties"].as_object() else { return Vec::new() };
+    let mut problems = Vec::new();
+    for used in arguments.values().filter_map(|value| value.as_str()?.strip_prefix("=args.")) {
+        let plain = used.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if plain && !properties.contains_key(used) {
+            let help = suggestion(used, "arguments", properties.keys().map(String::as_str));
+            problems
+                .push(format!("the {key} of `{}` takes its argument `{used}`: {help}", tool.name));
         }
     }
     problems

@@ -18,7 +18,7 @@ use super::error::Error;
 use super::run::{Run, Standing};
 use super::tool::RustTool;
 use super::workshop::{Asks, Connected, Home, NoModel, OwnTool, Tell, Tools, Workshop, world};
-use crate::assemble::{self, Assembled};
+use crate::assemble::{self, Assembled, assembled};
 use crate::fault;
 use crate::project::Project;
 
@@ -28,17 +28,19 @@ use crate::project::Project;
 #[derive(Clone)]
 pub struct Prusik {
     engine: Engine,
-    agents: Agents,
+    /// Those of the program, which come before those of the project.
+    agents: BTreeMap<String, Agent>,
+    project: Option<Declared>,
     home: Option<Home>,
     by: String,
     tell: Arc<dyn Fn(String) + Send + Sync>,
 }
 
-/// Who declares the agents.
+/// A project, and the tools of the program that its agents may hold.
 #[derive(Clone)]
-enum Agents {
-    Program(BTreeMap<String, Agent>),
-    Project { project: Arc<Project>, own: Arc<[OwnTool]> },
+struct Declared {
+    project: Arc<Project>,
+    own: Arc<[OwnTool]>,
 }
 
 /// What a person says before a run goes on.
@@ -81,7 +83,7 @@ impl Prusik {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let store = Arc::new(SqliteStore::open(path.clone())?);
-        Self::made(store, Some(Home::of_store(&path)), Agents::Program(BTreeMap::new()))
+        Self::made(store, Some(Home::of_store(&path)), None)
     }
 
     /// Keeps runs in memory: they end with this process.
@@ -91,7 +93,7 @@ impl Prusik {
 
     /// Keeps runs in a store of the program's own.
     pub fn with_store(store: Arc<dyn Store>) -> Result<Self, Error> {
-        Self::made(store, None, Agents::Program(BTreeMap::new()))
+        Self::made(store, None, None)
     }
 
     /// Loads a project's folder: its agents, models, servers and contracts, and its store.
@@ -114,23 +116,23 @@ impl Prusik {
     pub(crate) fn of_project(project: Project, own: Vec<OwnTool>) -> Result<Self, Error> {
         let path = project.store_path();
         let store = Arc::new(SqliteStore::open(path.clone())?);
-        let agents = Agents::Project { project: Arc::new(project), own: own.into() };
-        Self::made(store, Some(Home::of_store(&path)), agents)
+        let declared = Declared { project: Arc::new(project), own: own.into() };
+        Self::made(store, Some(Home::of_store(&path)), Some(declared))
     }
 
-    fn made(store: Arc<dyn Store>, home: Option<Home>, agents: Agents) -> Result<Self, Error> {
+    fn made(
+        store: Arc<dyn Store>,
+        home: Option<Home>,
+        project: Option<Declared>,
+    ) -> Result<Self, Error> {
         let engine = Engine::with_clock(fault::store(store)?, fault::clock()?);
-        Ok(Self { engine, agents, home, by: person(), tell: Arc::new(|_| ()) })
+        let (agents, by) = (BTreeMap::new(), person());
+        Ok(Self { engine, agents, project, home, by, tell: Arc::new(|_| ()) })
     }
 
-    /// Adds an agent. It replaces one of the same name; a project's own agents stay as they are.
+    /// Adds an agent. It replaces one of the same name, a project's as well.
     pub fn with(mut self, agent: Agent) -> Self {
-        match &mut self.agents {
-            Agents::Program(agents) => {
-                agents.insert(agent.name().to_owned(), agent);
-            }
-            Agents::Project { .. } => {}
-        }
+        self.agents.insert(agent.name().to_owned(), agent);
         self
     }
 
@@ -367,49 +369,60 @@ impl Prusik {
     /// Connects what an agent needs for a new run.
     async fn fresh(&self, agent: Option<&str>) -> Result<Assembled, Error> {
         let tell: Tell<'_> = self.tell.as_ref();
-        match &self.agents {
-            Agents::Project { project, own } => assemble::fresh(project, own, agent, tell).await,
-            Agents::Program(agents) => {
-                let agent = chosen(agents, agent)?;
-                let model = agent.parts().model().connect()?;
-                let workshop = agent.parts().workshop(self.home.as_ref())?;
-                let Connected { toolbox, .. } = workshop.connect(tell).await?;
-                let facts = Workshop::facts_of(&toolbox, agent.parts().own());
-                let made = agent.parts().definition(&facts).map_err(Error::from);
-                let made = made.and_then(|definition| {
-                    let world = world(model, &toolbox, &definition)?;
-                    Ok((definition, world))
-                });
-                match made {
-                    Ok((definition, world)) => {
-                        Ok(Assembled { definition, world, tools: Tools(toolbox) })
-                    }
-                    Err(error) => {
-                        toolbox.shutdown().await;
-                        Err(error)
-                    }
-                }
-            }
-        }
+        let Some(agent) = self.own_agent(agent) else {
+            let Declared { project, own } = self.declared(agent)?;
+            return assemble::fresh(project, own, agent, tell).await;
+        };
+        let model = agent.parts().model().connect()?;
+        let workshop = agent.parts().workshop(self.home.as_ref())?;
+        let Connected { toolbox, .. } = workshop.connect(tell).await?;
+        let facts = Workshop::facts_of(&toolbox, agent.parts().own());
+        let made = agent.parts().definition(&facts).map_err(Error::from);
+        assembled(model, toolbox, made).await
     }
 
     /// Connects what a run needs to go on. Its lease is held by now: nobody else starts anything for
     /// it, and what a dead driver of it left running is ended first.
     async fn again(&self, agent: &agent::Agent, asks: Asks) -> Result<(World, Tools), Error> {
         self.no_orphans().await?;
-        match &self.agents {
-            Agents::Project { project, own } => assemble::again(project, own, agent, asks),
-            Agents::Program(agents) => {
-                let declared = chosen(agents, Some(&agent.name))?;
-                let model = match asks {
-                    Asks::Model => declared.parts().model().connect()?,
-                    Asks::ToolsAlone => Arc::new(NoModel),
-                };
-                let toolbox = declared.parts().workshop(self.home.as_ref())?.known(agent)?;
-                let world = world(model, &toolbox, agent)?;
-                Ok((world, Tools(toolbox)))
+        let Some(declared) = self.own_agent(Some(&agent.name)) else {
+            let Declared { project, own } = self.declared(Some(&agent.name))?;
+            return assemble::again(project, own, agent, asks);
+        };
+        let model = match asks {
+            Asks::Model => declared.parts().model().connect()?,
+            Asks::ToolsAlone => Arc::new(NoModel),
+        };
+        let toolbox = declared.parts().workshop(self.home.as_ref())?.known(agent)?;
+        let world = world(model, &toolbox, agent)?;
+        Ok((world, Tools(toolbox)))
+    }
+
+    /// Returns the program's agent that is meant, if it is one of the program: the named one; without
+    /// a name the only one, or `main`.
+    fn own_agent(&self, name: Option<&str>) -> Option<&Agent> {
+        match name {
+            Some(name) => self.agents.get(name),
+            None if self.project.is_some() => None,
+            None => {
+                let only = self.agents.values().next().filter(|_| self.agents.len() == 1);
+                only.or_else(|| self.agents.get("main"))
             }
         }
+    }
+
+    fn declared(&self, agent: Option<&str>) -> Result<&Declared, Error> {
+        self.project.as_ref().ok_or_else(|| {
+            let names = self.agents.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let there = if names.is_empty() { "none".to_owned() } else { names };
+            Error::Misuse(match agent {
+                Some(name) => format!(
+                    "this program has no agent `{name}`: add it with `Prusik::with`; there are: \
+                     {there}"
+                ),
+                None => format!("name the agent; there are: {there}"),
+            })
+        })
     }
 
     async fn no_orphans(&self) -> Result<(), Error> {
@@ -418,26 +431,6 @@ impl Prusik {
             None => Ok(()),
         }
     }
-}
-
-/// Returns the agent that is meant: the named one; without a name the only one, or `main`.
-fn chosen<'a>(agents: &'a BTreeMap<String, Agent>, name: Option<&str>) -> Result<&'a Agent, Error> {
-    let mut all = agents.values();
-    let only = all.next().filter(|_| agents.len() == 1);
-    let found = match name {
-        Some(name) => agents.get(name),
-        None => only.or_else(|| agents.get("main")),
-    };
-    found.ok_or_else(|| {
-        let names = agents.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let there = if names.is_empty() { "none".to_owned() } else { names };
-        Error::Misuse(match name {
-            Some(name) => format!(
-                "this program has no agent `{name}`: add it with `Prusik::with`; there are: {there}"
-            ),
-            None => format!("name the agent; there are: {there}"),
-        })
-    })
 }
 
 /// Returns who uses this process, for the journal.

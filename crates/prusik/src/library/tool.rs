@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, RetryPolicy};
-use prusik_core::expr::{Expr, ExprError};
+use prusik_core::expr::Expr;
 use prusik_core::outcome::{Failure as Failed, Outcome, Refusal, Reply, ToolResult, kind};
 use prusik_tool::{CallAttempt, ToolInfo};
 use schemars::JsonSchema;
@@ -276,7 +276,7 @@ impl RustTool {
         self.tool.info()
     }
 
-    /// Returns the contract; fails where an expression of the attribute is not CEL.
+    /// Returns the contract; fails where the attribute cannot mean anything.
     pub fn contract(&self) -> Result<Contract, ContractError> {
         let terms = &self.terms;
         let mut contract = Contract::of(terms.effect);
@@ -292,10 +292,11 @@ impl RustTool {
         contract.result_bytes_max = terms.result_bytes_max.unwrap_or(contract.result_bytes_max);
         contract.empty_fails = terms.empty_fails;
         contract.parallel |= terms.parallel;
-        contract.key = terms.key.map(|key| match key {
-            Key::Argument(name) => KeyPlace::Argument(name.to_owned()),
-            Key::Call => KeyPlace::Call,
-        });
+        contract.key = match terms.key {
+            Some(Key::Argument(name)) => Some(self.key_argument(name)?),
+            Some(Key::Call) => Some(KeyPlace::Call),
+            None => None,
+        };
         if let Some(probe) = &terms.probe {
             contract.probe = Some(prusik_core::contract::Probe {
                 tool: probe.tool.to_owned(),
@@ -326,6 +327,15 @@ impl RustTool {
         Ok(contract)
     }
 
+    fn key_argument(&self, name: &str) -> Result<KeyPlace, ContractError> {
+        if self.info().input_schema["properties"][name]["type"] != "string" {
+            let problem =
+                format!("the parameter `{name}` takes the key, a text: make it a `String`");
+            return Err(ContractError { tool: self.name(), key: "key", problem });
+        }
+        Ok(KeyPlace::Argument(name.to_owned()))
+    }
+
     fn template(
         &self,
         arguments: Arguments,
@@ -351,7 +361,11 @@ impl RustTool {
     }
 
     fn expression(&self, text: &str, key: &'static str) -> Result<Expr, ContractError> {
-        Expr::parse(text).map_err(|error| ContractError { tool: self.name(), key, error })
+        Expr::parse(text).map_err(|error| ContractError {
+            tool: self.name(),
+            key,
+            problem: error.to_string(),
+        })
     }
 
     pub(crate) fn as_tool(&self) -> Arc<dyn prusik_tool::Tool> {
@@ -392,11 +406,15 @@ impl fmt::Debug for RustTool {
     }
 }
 
-/// An expression of a tool's attribute that is not CEL.
+/// What is wrong with a tool's attribute and only shows when the program runs: an expression that is
+/// not CEL, a key that cannot be given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the tool `{tool}`, `{key}`: {error}")]
+#[error("the tool `{tool}`, `{key}`: {problem}")]
 pub struct ContractError {
+    /// The tool's name.
     pub tool: &'static str,
+    /// The key of the attribute.
     pub key: &'static str,
-    pub error: ExprError,
+    /// What is wrong, and the way out.
+    pub problem: String,
 }

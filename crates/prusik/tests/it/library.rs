@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use prusik::{Agent, Model, Prusik};
+use prusik::{Agent, Contract, EffectClass, McpServer, Model, Prusik};
 
 use crate::prusik::said;
 
@@ -143,4 +143,34 @@ async fn a_program_that_is_killed_in_the_middle_of_a_write_asks_and_does_it_once
     let probed = probed.iter().any(|fact| matches!(fact.event, prusik::Event::CallProbed(_)));
     assert!(probed, "nobody asked whether the call had landed");
     assert_eq!(ledger(folder.path()), 1);
+}
+
+#[tokio::test]
+async fn an_agent_holds_tools_of_a_server_and_built_in_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().join("files");
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/ledger.py");
+    let ledger = folder.path().join("ledger.jsonl").display().to_string();
+    let script = "
+turns:
+  - call: [{ tool: s__put, arguments: { name: a } }, { tool: write, arguments: { path: b.txt, content: b } }]
+  - say: done
+";
+    let builder = Agent::builder("main")
+        .prompt("You do as you are told.")
+        .model(Model::script(script).unwrap())
+        .server(McpServer::stdio("s", "python3", [server, &ledger]))
+        .files(&files);
+    let key = prusik::contract::KeyPlace::Argument("key".to_owned());
+    let put = Contract { key: Some(key), ..Contract::of(EffectClass::Idempotent) };
+    let agent = builder.clone().hold("s__put").hold("write").contract("s__put", put);
+    let prusik = Prusik::open(folder.path().join("runs.db")).unwrap().with(agent.build().unwrap());
+    let done = prusik.start(None, "Do it.").await.unwrap().drive().await.unwrap();
+    assert!(done.is_success(), "{:?}", done.status());
+    assert_eq!(std::fs::read_to_string(files.join("b.txt")).unwrap(), "b");
+    assert_eq!(std::fs::read_to_string(&ledger).unwrap().lines().count(), 1);
+
+    let mistaken = builder.hold("s__putt").build().unwrap();
+    let error = prusik.with(mistaken).start(None, "Do it.").await.err().unwrap().to_string();
+    assert!(error.contains("`s__putt`: did you mean `s__put`?"), "{error}");
 }

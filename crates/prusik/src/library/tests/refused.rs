@@ -20,6 +20,32 @@ async fn bad_probe() -> Result<(), Infallible> {
     Ok(())
 }
 
+/// Does anything, with a key that is no text, and takes an argument by its Rust name.
+#[crate::tool(
+    effect = "idempotent",
+    key(argument = "number"),
+    undo(tool = "find", arguments(to = "=args.to"))
+)]
+async fn bad_key(
+    /// To whom.
+    #[serde(rename = "recipient")]
+    to: String,
+    /// The key.
+    number: u64,
+) -> Result<String, Infallible> {
+    Ok(format!("{to} {number}"))
+}
+
+/// Does anything, and takes an argument by its Rust name.
+#[crate::tool(effect = "write", undo(tool = "find", arguments(to = "=args.to")))]
+async fn renamed(
+    /// To whom.
+    #[serde(rename = "recipient")]
+    to: String,
+) -> Result<String, Infallible> {
+    Ok(to)
+}
+
 fn agent() -> AgentBuilder {
     Agent::builder("clerk")
         .prompt("You pay.")
@@ -48,6 +74,9 @@ fn every_mistake_is_named_with_the_way_out() {
         said(agent().tool(pay(bank.clone()))),
         said(all().tool(bad_probe()).tool(pay(bank.clone()))),
         said(all().tool(bad_probe())),
+        said(all().tool(bad_key())),
+        said(all().tool(renamed())),
+        said(all().unconfined_shell()),
         said(all().hold("reed")),
         said(all().model(unpriced).budget(dear)),
     ];
