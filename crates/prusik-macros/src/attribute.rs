@@ -439,8 +439,10 @@ impl Keys {
             effect: ::prusik::__private::EffectClass::#effect,
             key: #key, probe: #probe, undo: #undo,
             timeout_ms: #timeout_ms, result_bytes_max: #bytes_max,
-            attempts_max: #attempts_max, backoff_ms: #backoff_ms,
-            backoff_ms_max: #backoff_ms_max, deadline_ms: #deadline_ms,
+            retry: ::prusik::__private::RetryConfig {
+                attempts_max: #attempts_max, backoff_ms: #backoff_ms,
+                backoff_ms_max: #backoff_ms_max, deadline_ms: #deadline_ms,
+            },
             empty_fails: #empty_fails, parallel: #parallel,
         }
     }

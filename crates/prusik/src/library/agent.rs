@@ -28,12 +28,18 @@ pub struct Agent {
 }
 
 pub(crate) struct Parts {
-    name: String,
-    prompt: String,
+    said: Said,
     model: Model,
     own: Vec<OwnTool>,
     /// Those of `own` that the model is not shown.
     hidden: BTreeSet<String>,
+}
+
+/// What is said of an agent beside its model and the tools of the program.
+#[derive(Clone, Default)]
+struct Said {
+    name: String,
+    prompt: String,
     servers: Vec<McpServer>,
     files: Option<PathBuf>,
     shell: bool,
@@ -62,19 +68,9 @@ fn lines(agent: &str, problems: &[String]) -> String {
 #[derive(Clone)]
 #[must_use = "an agent is made by `build`"]
 pub struct AgentBuilder {
-    name: String,
-    prompt: String,
+    said: Said,
     model: Option<Model>,
     tools: Vec<Given>,
-    servers: Vec<McpServer>,
-    files: Option<PathBuf>,
-    shell: bool,
-    patterns: Vec<String>,
-    contracts: BTreeMap<String, Contract>,
-    output: Option<Value>,
-    budget: Budget,
-    limits: Limits,
-    on_failure: OnFailure,
 }
 
 #[derive(Clone)]
@@ -92,26 +88,13 @@ enum GivenTool {
 impl Agent {
     /// Begins an agent. It needs a name, a prompt and a model.
     pub fn builder(name: impl Into<String>) -> AgentBuilder {
-        AgentBuilder {
-            name: name.into(),
-            prompt: String::new(),
-            model: None,
-            tools: Vec::new(),
-            servers: Vec::new(),
-            files: None,
-            shell: false,
-            patterns: Vec::new(),
-            contracts: BTreeMap::new(),
-            output: None,
-            budget: Budget::default(),
-            limits: Limits::default(),
-            on_failure: OnFailure::default(),
-        }
+        let said = Said { name: name.into(), ..Said::default() };
+        AgentBuilder { said, model: None, tools: Vec::new() }
     }
 
     /// Returns the agent's name.
     pub fn name(&self) -> &str {
-        &self.parts.name
+        &self.parts.said.name
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -122,7 +105,7 @@ impl Agent {
 impl AgentBuilder {
     /// Sets the system prompt: what the agent is to do.
     pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
-        self.prompt = prompt.into();
+        self.said.prompt = prompt.into();
         self
     }
 
@@ -155,58 +138,58 @@ impl AgentBuilder {
     /// Adds an MCP server. Which of its tools the agent holds is said by [`AgentBuilder::hold`], what
     /// they do by [`AgentBuilder::contract`].
     pub fn server(mut self, server: McpServer) -> Self {
-        self.servers.push(server);
+        self.said.servers.push(server);
         self
     }
 
     /// Offers the built-in file tools (`read`, `write`, `edit`, `list`, `glob`, `grep`), confined to
     /// this folder. Which of them the agent holds is said by [`AgentBuilder::hold`].
     pub fn files(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.files = Some(folder.into());
+        self.said.files = Some(folder.into());
         self
     }
 
     /// Offers the built-in `shell` beside the file tools. It runs with all rights of this process.
     pub fn unconfined_shell(mut self) -> Self {
-        self.shell = true;
+        self.said.shell = true;
         self
     }
 
     /// Gives the agent tools of its servers, or built-in ones: a name, or a pattern with `*` and `?`.
     pub fn hold(mut self, pattern: impl Into<String>) -> Self {
-        self.patterns.push(pattern.into());
+        self.said.patterns.push(pattern.into());
         self
     }
 
     /// Declares the contract of a server's or a built-in tool. Without one, a server's tool gets the
     /// strictest reading: a write that nobody can ask about.
     pub fn contract(mut self, tool: impl Into<String>, contract: Contract) -> Self {
-        self.contracts.insert(tool.into(), contract);
+        self.said.contracts.insert(tool.into(), contract);
         self
     }
 
     /// Wants the final answer to be one JSON value of this type; read it with
     /// [`crate::Standing::output`].
     pub fn output<T: JsonSchema>(mut self) -> Self {
-        self.output = Some(schema_of::<T>());
+        self.said.output = Some(schema_of::<T>());
         self
     }
 
     /// Sets the ceilings of each run.
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.budget = budget;
+        self.said.budget = budget;
         self
     }
 
     /// Sets the bounds on what is neither money nor time.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.said.limits = limits;
         self
     }
 
     /// Sets what becomes of a run that fails: it stays as it is, waits for a person, or is undone.
     pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
-        self.on_failure = on_failure;
+        self.said.on_failure = on_failure;
         self
     }
 
@@ -232,26 +215,11 @@ impl AgentBuilder {
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        let agent = self.name.clone();
+        let agent = self.said.name.clone();
         let Some(model) = self.model.filter(|_| problems.is_empty()) else {
             return Err(AgentError { agent, problems });
         };
-        let parts = Parts {
-            name: self.name,
-            prompt: self.prompt,
-            model,
-            own,
-            hidden,
-            servers: self.servers,
-            files: self.files,
-            shell: self.shell,
-            patterns: self.patterns,
-            contracts: self.contracts,
-            output: self.output,
-            budget: self.budget,
-            limits: self.limits,
-            on_failure: self.on_failure,
-        };
+        let parts = Parts { said: self.said, model, own, hidden };
         if parts.needs_nobody() {
             let facts: Vec<ToolFacts> = parts.own.iter().map(OwnTool::facts).collect();
             parts.definition(&facts)?;
@@ -262,22 +230,22 @@ impl AgentBuilder {
     /// Returns what is wrong with all but the tools.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if !is_agent_name(&self.name) {
+        if !is_agent_name(&self.said.name) {
             problems.push("its name has up to 64 letters, digits, `-`, `_` and `.`".to_owned());
         }
-        if self.prompt.trim().is_empty() {
+        if self.said.prompt.trim().is_empty() {
             problems.push("say what it is to do: `.prompt(\"…\")`".to_owned());
         }
-        if let Some(Err(problem)) = self.output.as_ref().map(check_schema) {
+        if let Some(Err(problem)) = self.said.output.as_ref().map(check_schema) {
             problems.push(format!("the schema of its output is not valid: {problem}"));
         }
-        if self.shell && self.files.is_none() {
+        if self.said.shell && self.said.files.is_none() {
             problems.push("the shell works in a folder: name it, `.files(\"…\")`".to_owned());
         }
         match &self.model {
             None => problems
                 .push("say which model it asks: `.model(Model::anthropic(\"…\"))`".to_owned()),
-            Some(model) if self.budget.nano_usd.is_some() && model.spec.price.is_none() => {
+            Some(model) if self.said.budget.nano_usd.is_some() && model.spec.price.is_none() => {
                 problems.push(format!(
                     "its budget is in USD, and the price of `{}` is not known: `Model::price` sets it",
                     model.spec.model
@@ -292,7 +260,7 @@ impl AgentBuilder {
 impl Parts {
     /// Returns whether all of its tools are known before anything is started.
     fn needs_nobody(&self) -> bool {
-        self.servers.is_empty() && self.files.is_none()
+        self.said.servers.is_empty() && self.said.files.is_none()
     }
 
     pub(crate) fn model(&self) -> &Model {
@@ -305,7 +273,7 @@ impl Parts {
 
     /// Returns the agent's tools, none of them started. `home` is where a store's runs keep theirs.
     pub(crate) fn workshop(&self, home: Option<&Home>) -> Result<Workshop, Error> {
-        let builtins = match &self.files {
+        let builtins = match &self.said.files {
             None => None,
             Some(folder) => {
                 std::fs::create_dir_all(folder).map_err(|error| {
@@ -318,12 +286,16 @@ impl Parts {
                     protected: vec![folder.join(".git"), own.clone()],
                     hidden: home.map_or_else(|| vec![own.clone()], Home::hidden),
                     state: home.map_or_else(|| own.join("edits"), Home::edits),
-                    shell: if self.shell { ShellPolicy::Unconfined } else { ShellPolicy::Absent },
+                    shell: if self.said.shell {
+                        ShellPolicy::Unconfined
+                    } else {
+                        ShellPolicy::Absent
+                    },
                     children: home.map(Home::children).transpose()?,
                 })
             }
         };
-        let servers = self.servers.iter().map(|server| server.config(home));
+        let servers = self.said.servers.iter().map(|server| server.config(home));
         Ok(Workshop {
             builtins,
             servers: servers.collect::<Result<_, _>>()?,
@@ -337,24 +309,24 @@ impl Parts {
         let known: BTreeMap<&str, &ToolFacts> =
             tools.iter().map(|tool| (tool.name.as_str(), tool)).collect();
         let contract = |name: &str| {
-            let declared = self.contracts.get(name).cloned();
+            let declared = self.said.contracts.get(name).cloned();
             let own = || known.get(name).and_then(|facts| facts.contract.clone());
             declared.or_else(own).unwrap_or_else(|| Contract::of(EffectClass::Write))
         };
-        for pattern in &self.patterns {
+        for pattern in &self.said.patterns {
             if !known.keys().any(|name| pattern_matches(pattern, name)) {
                 let help = suggestion(pattern, "tools", known.keys().copied());
                 problems.push(format!("no tool is called `{pattern}`: {help}"));
             }
         }
-        for name in self.contracts.keys().filter(|name| !known.contains_key(name.as_str())) {
+        for name in self.said.contracts.keys().filter(|name| !known.contains_key(name.as_str())) {
             let help = suggestion(name, "tools", known.keys().copied());
             problems.push(format!("`{name}` has a contract, and there is no such tool: {help}"));
         }
         let own = |name: &str| self.own.iter().any(|own| own.name() == name);
         let shown = known.keys().copied().filter(|name| {
             (own(name) && !self.hidden.contains(*name))
-                || self.patterns.iter().any(|pattern| pattern_matches(pattern, name))
+                || self.said.patterns.iter().any(|pattern| pattern_matches(pattern, name))
         });
         let missing = |of: &str, key: &str, tool: &str| {
             let help = suggestion(tool, "tools", known.keys().copied());
@@ -387,17 +359,17 @@ impl Parts {
         }
         problems.extend(mistaken_calls(&tools, |_| true));
         if !problems.is_empty() {
-            return Err(AgentError { agent: self.name.clone(), problems });
+            return Err(AgentError { agent: self.said.name.clone(), problems });
         }
         Ok(agent::Agent {
-            name: self.name.clone(),
-            system: self.prompt.clone(),
+            name: self.said.name.clone(),
+            system: self.said.prompt.clone(),
             model: self.model.spec.clone(),
             tools,
-            budget: self.budget,
-            output: self.output.clone(),
-            limits: self.limits,
-            on_failure: self.on_failure,
+            budget: self.said.budget,
+            output: self.said.output.clone(),
+            limits: self.said.limits,
+            on_failure: self.said.on_failure,
         })
     }
 }

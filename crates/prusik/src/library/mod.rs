@@ -36,4 +36,5 @@ pub mod private {
 
     pub use super::failure::is_reserved;
     pub use super::tool::{Body, IsResult, Key, Literal, Probe, Terms, Undo, tool};
+    pub use crate::project::config::RetryConfig;
 }

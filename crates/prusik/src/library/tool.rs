@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, RetryPolicy};
+use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace};
 use prusik_core::expr::Expr;
 use prusik_core::outcome::{Failure as Failed, Outcome, Refusal, Reply, ToolResult, kind};
 use prusik_tool::{CallAttempt, ToolInfo};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{Failure, FailureKind};
+use crate::project::config::RetryConfig;
 
 /// A tool that is a Rust function, with its contract: what [`macro@crate::tool`] makes of the function.
 #[derive(Clone)]
@@ -40,10 +41,7 @@ pub struct Terms {
     pub undo: Option<Undo>,
     pub timeout_ms: Option<u64>,
     pub result_bytes_max: Option<u64>,
-    pub attempts_max: Option<u32>,
-    pub backoff_ms: Option<u64>,
-    pub backoff_ms_max: Option<u64>,
-    pub deadline_ms: Option<u64>,
+    pub retry: RetryConfig,
     pub empty_fails: bool,
     pub parallel: bool,
 }
@@ -280,14 +278,7 @@ impl RustTool {
     pub fn contract(&self) -> Result<Contract, ContractError> {
         let terms = &self.terms;
         let mut contract = Contract::of(terms.effect);
-        let RetryPolicy { attempts_max, backoff_ms, backoff_ms_max, deadline_ms } = contract.retry;
-        let backoff_ms = terms.backoff_ms.unwrap_or(backoff_ms);
-        contract.retry = RetryPolicy {
-            attempts_max: terms.attempts_max.unwrap_or(attempts_max),
-            backoff_ms,
-            backoff_ms_max: terms.backoff_ms_max.unwrap_or(backoff_ms_max).max(backoff_ms),
-            deadline_ms: terms.deadline_ms.or(deadline_ms),
-        };
+        contract.retry = terms.retry.over(contract.retry);
         contract.timeout_ms = terms.timeout_ms.unwrap_or(contract.timeout_ms);
         contract.result_bytes_max = terms.result_bytes_max.unwrap_or(contract.result_bytes_max);
         contract.empty_fails = terms.empty_fails;

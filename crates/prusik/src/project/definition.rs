@@ -10,7 +10,7 @@ use prusik_core::schema::check_schema;
 use serde_json::Value;
 
 use super::config::{
-    ContractConfig, Effect, EmptyConfig, KeyConfig, LimitsConfig, OnFailureConfig,
+    ContractConfig, Effect, EmptyConfig, KeyConfig, LimitsConfig, OnFailureConfig, RetryConfig,
 };
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
 use super::{AgentEntry, Project, SHELL_TOOL, Server};
@@ -387,19 +387,25 @@ pub(super) fn contract(config: Option<&ContractConfig>, built_in: Option<&Contra
     }
     contract.empty_fails |= config.empty == EmptyConfig::Error;
     if let Some(retry) = &config.retry {
-        let RetryPolicy { attempts_max, backoff_ms, backoff_ms_max, deadline_ms } = contract.retry;
-        let backoff_ms = retry.backoff_ms.unwrap_or(backoff_ms);
-        contract.retry = RetryPolicy {
-            attempts_max: retry.attempts_max.unwrap_or(attempts_max),
-            backoff_ms,
-            backoff_ms_max: retry.backoff_ms_max.unwrap_or(backoff_ms_max).max(backoff_ms),
-            deadline_ms: retry.deadline_ms.or(deadline_ms),
-        };
+        contract.retry = retry.over(contract.retry);
     }
     contract.timeout_ms = config.timeout_ms.unwrap_or(contract.timeout_ms);
     contract.result_bytes_max = config.result_bytes_max.unwrap_or(contract.result_bytes_max);
     contract.parallel = config.parallel.unwrap_or(contract.parallel);
     contract
+}
+
+impl RetryConfig {
+    /// Returns `base` with all that this declares.
+    pub(crate) fn over(&self, base: RetryPolicy) -> RetryPolicy {
+        let backoff_ms = self.backoff_ms.unwrap_or(base.backoff_ms);
+        RetryPolicy {
+            attempts_max: self.attempts_max.unwrap_or(base.attempts_max),
+            backoff_ms,
+            backoff_ms_max: self.backoff_ms_max.unwrap_or(base.backoff_ms_max).max(backoff_ms),
+            deadline_ms: self.deadline_ms.or(base.deadline_ms),
+        }
+    }
 }
 
 fn limits(config: LimitsConfig) -> Limits {
