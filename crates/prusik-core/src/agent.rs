@@ -25,6 +25,17 @@ pub struct Agent {
     pub limits: Limits,
     #[serde(default, skip_serializing_if = "OnFailure::is_default")]
     pub on_failure: OnFailure,
+    /// A tool stands in one of them at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
+}
+
+/// Tools whose calls take together or not at all. Those that can be undone are made at once; those
+/// that cannot wait until the model commits the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub name: String,
+    pub tools: Vec<String>,
 }
 
 /// What becomes of a run that fails.
@@ -111,5 +122,10 @@ impl Agent {
 
     pub fn tool(&self, name: &str) -> Option<&Tool> {
         self.tools.iter().find(|tool| tool.name == name)
+    }
+
+    /// Returns the group that calls of this tool belong to.
+    pub fn group_of(&self, tool: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.tools.iter().any(|name| name == tool))
     }
 }

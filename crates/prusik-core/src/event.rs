@@ -50,6 +50,8 @@ pub enum Event {
     CompensationStarted(CompensationStarted),
     /// The calls that undo it, and what stays done.
     CompensationPlanned(CompensationPlanned),
+    /// Open groups are to take, or to be undone, by these calls.
+    GroupClosing(GroupClosing),
     /// The last event of every run that ended, unless it is compensated afterwards.
     RunFinished(RunFinished),
 }
@@ -278,18 +280,53 @@ pub struct CompensationStarted {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompensationPlanned {
     /// In the order in which they are made.
-    pub undos: Vec<UndoCall>,
+    pub undos: Vec<PlannedCall>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Kept>,
     /// Whether more is planned once these are closed.
     pub more: bool,
 }
 
-/// A call that undoes another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct UndoCall {
+pub struct GroupClosing {
+    pub groups: Vec<String>,
+    pub how: CloseHow,
+    /// In the order in which they are made.
+    pub calls: Vec<PlannedCall>,
+    /// What was done and stays, although the group is undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// Why it is undone, where nobody asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    pub then: AfterClosing,
+}
+
+/// What becomes of an open group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseHow {
+    /// The calls that waited are made.
+    Commit,
+    /// The calls that were made are undone, and those that waited are not made.
+    Undo,
+}
+
+/// What follows when a group is closed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterClosing {
+    /// This call of the model, which asked for it, is answered.
+    Answer(CallId),
+    /// The run ends like this.
+    End(Box<Ending>),
+}
+
+/// A call that the runtime makes for another: one that undoes it, or the call itself where it had to
+/// wait.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedCall {
     pub call: CallId,
-    /// The call that it undoes.
     pub of: CallId,
     pub tool: String,
     pub arguments: Value,
@@ -327,6 +364,9 @@ pub enum Ending {
     Failed {
         reason: FailReason,
         message: String,
+        /// Calls of open groups that could not be undone.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<Kept>,
     },
     Cancelled {
         by: String,
@@ -334,6 +374,9 @@ pub enum Ending {
         /// Calls that may have changed the world, and whose outcome nobody has found out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         in_doubt: Vec<CallId>,
+        /// Calls of open groups that could not be undone.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<Kept>,
     },
     /// What it did was undone, as far as that goes.
     Compensated {
@@ -379,4 +422,6 @@ pub enum FailReason {
     ContextFull,
     /// The model stopped for a reason that this version does not know.
     UnknownStop,
+    /// The model gave its final answer and left a group open, too often.
+    GroupOpen,
 }

@@ -18,9 +18,21 @@ pub enum Reply {
     /// The tool answered, so that the call was made, and its answer is not what it promises.
     Unfit { result: ToolResult, problem: String },
     /// The attempt certainly never reached the tool: no server, no connection, a closed gate.
-    NotSent { reason: String },
+    NotSent {
+        reason: String,
+        /// When it is worth trying again at the earliest, in milliseconds from now; 0 if nothing
+        /// speaks against trying soon.
+        retry_after_ms: u64,
+    },
     /// The attempt was on its way when the answer was lost: time-out, crash, cut connection.
     Lost { reason: String },
+}
+
+impl Reply {
+    /// Returns the reply of an attempt that never reached its tool.
+    pub fn not_sent(reason: impl Into<String>) -> Self {
+        Self::NotSent { reason: reason.into(), retry_after_ms: 0 }
+    }
 }
 
 /// A tool's own report of a failure.
@@ -173,6 +185,10 @@ pub enum Outcome {
     InDoubt {
         reason: String,
     },
+    /// It cannot be undone, so it is made when its group is committed, and not before.
+    Deferred {
+        group: String,
+    },
 }
 
 /// A call that did not do what it was asked.
@@ -214,9 +230,13 @@ pub mod kind {
     pub const RATE_LIMITED: &str = "rate_limited";
     /// The run was told to stop before the call started.
     pub const NOT_STARTED: &str = "not_started";
+    /// The group cannot be committed as it stands, or holds no more calls.
+    pub const GROUP_REFUSED: &str = "group_refused";
+    /// The group could not take as a whole; what it did was undone.
+    pub const GROUP_UNDONE: &str = "group_undone";
 
     /// What only the runtime says of a call: no contract may give these another meaning.
-    pub const RESERVED: [&str; 7] = [
+    pub const RESERVED: [&str; 9] = [
         TOOL_ERROR,
         INVALID_ARGUMENTS,
         UNKNOWN_TOOL,
@@ -224,6 +244,8 @@ pub mod kind {
         INVALID_RESULT,
         EMPTY_RESULT,
         NOT_STARTED,
+        GROUP_REFUSED,
+        GROUP_UNDONE,
     ];
 }
 
@@ -306,6 +328,7 @@ impl Outcome {
             Self::Denied { .. } => "denied",
             Self::Rejected { .. } => "rejected",
             Self::InDoubt { .. } => "in doubt",
+            Self::Deferred { .. } => "deferred",
         }
     }
 
@@ -347,6 +370,16 @@ impl Outcome {
                                say so in your answer.",
                 }))],
                 true,
+            ),
+            Self::Deferred { group } => (
+                vec![Content::Json(json!({
+                    "status": "deferred", "tool": tool, "group": group,
+                    "note": format!(
+                        "This call cannot be undone, so nothing has happened yet: it is made when \
+                         you call {} for the group.", crate::run::COMMIT_GROUP
+                    ),
+                }))],
+                false,
             ),
         };
         ToolResultBlock { id: provider_id.to_owned(), content, is_error }

@@ -310,7 +310,7 @@ impl Driver<'_> {
             self.gated.remove(i);
             if let EffectId::Call { call, attempt } = id {
                 let reason = "the run was told to stop".to_owned();
-                let reply = Reply::NotSent { reason };
+                let reply = Reply::not_sent(reason);
                 self.late.push(Input::CallReplied { call, attempt, reply, ms: 0 });
             }
         }

@@ -57,9 +57,7 @@ pub(crate) async fn call_tool(
     let begun = Instant::now();
     let reply = match tool {
         Some(tool) => attempt(tool.as_ref(), &call, cancel, observer.as_ref()).await,
-        None => {
-            Reply::NotSent { reason: format!("the project no longer has a tool `{}`", call.tool) }
-        }
+        None => Reply::not_sent(format!("the project no longer has a tool `{}`", call.tool)),
     };
     let ms = elapsed_ms(begun);
     Brought::Input(if probe {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use builtin::{Builtins, EDIT_KEY, ShellPolicy, builtin_contract};
 pub use children::{Children, OrphanError, end_orphans};
-pub use mcp::{ConnectError, LeftOut, ServerConfig, ServerLimits, Transport};
+pub use mcp::{BreakerPolicy, ConnectError, LeftOut, ServerConfig, ServerLimits, Transport};
 pub use toolbox::{Toolbox, ToolboxBuilder, ToolboxError};
 
 /// Something that can be called.

@@ -7,8 +7,8 @@ use prusik_core::agent::Agent;
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
 use prusik_tool::{
-    Builtins, Children, LeftOut, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox,
-    Transport as Wire, builtin_contract,
+    BreakerPolicy, Builtins, Children, LeftOut, ServerConfig, ServerLimits, ShellPolicy, ToolInfo,
+    Toolbox, Transport as Wire, builtin_contract,
 };
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -234,6 +234,8 @@ fn server_config(
     let mut config = ServerConfig::new(&server.name, wire);
     config.limits =
         ServerLimits { start_timeout_ms: server.start_timeout_ms, ..ServerLimits::default() };
+    let config::BreakerConfig { failures_max, cooldown_ms } = server.breaker;
+    config.breaker = BreakerPolicy { failures_max, cooldown_ms };
     config.children = Some(children.clone());
     config.stderr_log = Some(home(project).log_of(&server.name));
     Ok(config)

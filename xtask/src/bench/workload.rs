@@ -79,6 +79,7 @@ pub fn agent(effect: EffectClass) -> Agent {
         shown: true,
     };
     Agent {
+        groups: Vec::new(),
         on_failure: agent::OnFailure::Leave,
         name: "bench".to_owned(),
         system: "You look items up, one at a time, until you are told to stop.".to_owned(),

@@ -39,8 +39,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "retry-a-lost-write",
         file: "crates/prusik-core/src/run/decide.rs",
-        find: "EffectClass::Idempotent if self.tries_again(call, held) => {",
-        replace: "EffectClass::Idempotent | EffectClass::Write if self.tries_again(call, held) => {",
+        find: "EffectClass::Idempotent if self.next_try(call, held, retry_after_ms).is_some() => {",
+        replace: "EffectClass::Idempotent | EffectClass::Write if self.next_try(call, held, retry_after_ms).is_some() => {",
         why: "a write whose answer was lost is made again",
     },
     Mutant {

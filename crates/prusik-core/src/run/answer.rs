@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::decide::Draft;
+use super::group::{COMMIT_GROUP, UNDO_GROUP};
 use super::state::Stage;
 use super::transcript::text_of;
 use crate::contract::DenyRule;
@@ -165,6 +166,7 @@ impl Draft<'_> {
                 self.complete(id, Attempt(0), Outcome::Denied { rule, message }, 0);
             }
         }
+        self.refuse_beyond_groups();
     }
 
     pub(super) fn open_calls(&self) -> Vec<CallId> {
@@ -181,6 +183,11 @@ impl Draft<'_> {
         let answer = format!("{}{text}", self.state.agent_loop().partial);
         if answer.trim().is_empty() {
             self.repair("Your answer was empty. Give your final answer, or call a tool.");
+            return;
+        }
+        let open = self.state.open_groups();
+        if !open.is_empty() {
+            self.send_back_open_groups(&open.join(", "));
             return;
         }
         let Some(schema) = self.definition.output() else {
@@ -206,6 +213,20 @@ impl Draft<'_> {
              else. What is wrong with it: {}",
             problems.join("; ")
         ));
+    }
+
+    /// What the answer says was done may be undone a moment later: it is asked for again.
+    fn send_back_open_groups(&mut self, open: &str) {
+        if self.state.agent_loop().repairs >= self.definition.agent().limits.repairs_max {
+            let message = format!("the model gave its final answer and left {open} open");
+            self.fail(FailReason::GroupOpen, message);
+        } else {
+            let text = format!(
+                "These groups are still open: {open}. Call {COMMIT_GROUP} to make what they did \
+                 final, or {UNDO_GROUP}; then give your final answer again."
+            );
+            self.prompt(PromptReason::Repair, text);
+        }
     }
 
     fn completed(&mut self, answer: String, output: Option<Value>) {

@@ -4,7 +4,7 @@ use super::definition::Definition;
 use super::program::Program;
 use super::state::State;
 use crate::budget::BudgetKind;
-use crate::event::ParkReason;
+use crate::event::{CloseHow, ParkReason};
 use crate::ids::Timestamp;
 use crate::model::{Price, Usage};
 
@@ -61,7 +61,9 @@ fn affordable_tokens(price: &Price, input: u64, left: u64) -> u64 {
 /// A run at its ceiling can still be undone.
 fn is_undoing(state: &State) -> bool {
     match &state.program {
-        Program::Agent(_) => false,
+        Program::Agent(_) => {
+            state.closing.as_ref().is_some_and(|closing| closing.how == CloseHow::Undo)
+        }
         Program::Compensation(_) => true,
     }
 }

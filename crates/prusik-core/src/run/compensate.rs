@@ -13,10 +13,10 @@ use super::decide::Draft;
 use super::definition::{Definition, Held};
 use super::program::{AgentLoop, Program};
 use super::state::{Call, State, Status};
-use super::transcript::{Change, Transcript};
+use super::transcript::{Change, Transcript, UNDO_UNKNOWN};
 use crate::contract::EffectClass;
 use crate::event::{
-    CompensationPlanned, CompensationStarted, Ending, Event, Kept, UndoCall, Undoing,
+    CompensationPlanned, CompensationStarted, Ending, Event, Kept, PlannedCall, Undoing,
 };
 use crate::expr;
 use crate::ids::CallId;
@@ -25,7 +25,7 @@ use crate::message::ToolInput;
 use crate::outcome::{Outcome, ToolResult};
 
 /// Longest arguments of an undo, in bytes: they are kept with every call that has one.
-const UNDO_BYTES_MAX: usize = 64 * 1024;
+pub(super) const UNDO_BYTES_MAX: usize = 64 * 1024;
 /// Undos that are planned at once; the rest is planned when these are closed.
 const UNDOS_MAX: u16 = 512;
 
@@ -83,23 +83,39 @@ impl Compensation {
     /// Takes in how an undo ended.
     pub(super) fn completed(&mut self, call: CallId, outcome: &Outcome) {
         let Some(of) = self.of.remove(&call) else { return };
-        let why = match outcome {
-            Outcome::Ok(_) => {
-                self.undone.push(of);
-                return;
-            }
-            Outcome::Failed(failure) => format!("its undo failed: {}", failure.message),
-            Outcome::Denied { rule, .. } => format!("the rule `{rule}` forbids its undo"),
-            Outcome::Rejected { by, .. } => format!("{by} rejected its undo"),
-            Outcome::InDoubt { .. } => "nobody knows whether its undo took effect".to_owned(),
-        };
-        self.kept.push(Kept { call: of, why });
+        match why_kept(outcome) {
+            None => self.undone.push(of),
+            Some(why) => self.kept.push(Kept { call: of, why }),
+        }
+    }
+
+    /// Returns what stays if nothing more is undone.
+    pub(super) fn left(&self) -> Vec<Kept> {
+        self.kept.iter().cloned().chain(given_up(&self.of)).collect()
     }
 
     pub(super) fn calls_closed(&mut self) {
         self.stage =
             if self.more { CompensationStage::Unplanned } else { CompensationStage::Closed };
     }
+}
+
+/// Returns the calls whose undos nobody waits for any more.
+pub(super) fn given_up(undos: &BTreeMap<CallId, CallId>) -> impl Iterator<Item = Kept> {
+    let why = "nobody waited until its undo was made";
+    undos.values().map(move |of| Kept { call: *of, why: why.to_owned() })
+}
+
+/// Returns why a call stays whose undo ended like this; none if it is undone.
+pub(super) fn why_kept(outcome: &Outcome) -> Option<String> {
+    Some(match outcome {
+        Outcome::Ok(_) => return None,
+        Outcome::Failed(failure) => format!("its undo failed: {}", failure.message),
+        Outcome::Denied { rule, .. } => format!("the rule `{rule}` forbids its undo"),
+        Outcome::Rejected { by, .. } => format!("{by} rejected its undo"),
+        Outcome::InDoubt { .. } => UNDO_UNKNOWN.to_owned(),
+        Outcome::Deferred { group } => format!("its undo waits for the group {group}"),
+    })
 }
 
 impl Draft<'_> {
@@ -119,10 +135,15 @@ impl Draft<'_> {
     }
 
     pub fn compensate(&mut self, by: String, was: Option<Box<Ending>>) {
-        let unknown = self.state.unresolved(self.definition).into_iter();
-        let kept = unknown.map(|call| Kept {
-            call,
-            why: "nobody has found out whether it took effect".to_owned(),
+        let mut unknown = self.state.unresolved(self.definition);
+        if let Some(Ending::Cancelled { in_doubt, .. }) = was.as_deref() {
+            unknown.extend(in_doubt);
+            unknown.sort_unstable();
+            unknown.dedup();
+        }
+        let kept = unknown.into_iter().map(|call| match self.state.undone_by(call) {
+            Some(of) => Kept { call: of, why: UNDO_UNKNOWN.to_owned() },
+            None => Kept { call, why: "nobody has found out whether it took effect".to_owned() },
         });
         let kept = kept.collect();
         self.emit(Event::CompensationStarted(CompensationStarted { by, was, kept }));
@@ -182,7 +203,7 @@ fn plan(
             Some(Ok((tool, arguments))) => {
                 index += 1;
                 let call = CallId::new(turn, index);
-                undos.push(UndoCall { call, of: change.call, tool, arguments });
+                undos.push(PlannedCall { call, of: change.call, tool, arguments });
             }
             Some(Err(why)) => kept.push(Kept { call: change.call, why }),
         }
@@ -191,7 +212,10 @@ fn plan(
 }
 
 /// Returns the call that reverses a change, or why there is none; none if nothing changed.
-fn undo_of(definition: &Definition, change: &Change) -> Option<Result<(String, Value), String>> {
+pub(super) fn undo_of(
+    definition: &Definition,
+    change: &Change,
+) -> Option<Result<(String, Value), String>> {
     let contract = definition.held(&change.tool).map(|held| &held.tool.contract);
     if contract.is_none_or(|contract| contract.effect == EffectClass::Read) {
         return None;
@@ -233,12 +257,23 @@ pub(super) fn undoing(held: &Held, call: &Call, result: &ToolResult) -> Option<U
 }
 
 impl State {
+    /// Returns the call that an open call undoes.
+    fn undone_by(&self, undo: CallId) -> Option<CallId> {
+        match &self.program {
+            Program::Compensation(compensation) => compensation.of.get(&undo).copied(),
+            Program::Agent(_) => self.closing.as_ref().and_then(|closing| closing.undone_by(undo)),
+        }
+    }
+
     pub(super) fn compensation_started(&mut self, started: &CompensationStarted) {
         let compensation = Compensation::start(self.agent_loop(), started);
         self.program = Program::Compensation(compensation);
         self.status = Status::Running;
         self.calls.clear();
         self.repeats.clear();
+        // What a group did is undone with the rest, and what waited in it is never made.
+        self.groups.clear();
+        self.closing = None;
     }
 
     pub(super) fn compensation_planned(&mut self, planned: &CompensationPlanned) {

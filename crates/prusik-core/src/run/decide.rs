@@ -5,27 +5,27 @@
 
 use serde_json::Value;
 
-use super::definition::{Definition, Held};
+use super::definition::Definition;
+use super::group::{is_planned, role};
 use super::program::{Phase, Program};
 use super::state::{Call, Stage, State, Status};
 use super::transcript::Change;
-use super::{Stop, budget, compensate};
+use super::{Stop, budget};
 use crate::agent::OnFailure;
 use crate::contract::{EffectClass, RetryPolicy};
 use crate::event::{
-    CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, CallsStarted, Ending, Event,
-    FailReason, Found, ModelFailed, ParkReason, PromptReason, Prompted, Resolver, RunFinished,
-    RunParked, RunRecovered, RunResumed, Verdict,
+    CallsStarted, CloseHow, Ending, Event, FailReason, ModelFailed, ParkReason, PromptReason,
+    Prompted, RunFinished, RunParked, RunRecovered, RunResumed,
 };
-use crate::ids::{Attempt, CallId};
+use crate::expr;
+use crate::ids::CallId;
 use crate::input::{Now, Rejected};
 use crate::message::Blob;
 use crate::model::{ModelError, ModelErrorKind};
-use crate::outcome::{Failure, Outcome, Reply, ToolResult, kind};
-use crate::{expr, json};
+use crate::outcome::kind;
 
 /// The longest that a provider's `retry-after` is waited for; a longer one parks the run.
-const RETRY_AFTER_MS_MAX: u64 = 10 * 60 * 1000;
+pub(super) const RETRY_AFTER_MS_MAX: u64 = 10 * 60 * 1000;
 
 /// What the model is told when a person puts a failed run back to work without a word.
 const GO_ON: &str = "Go on with the task.";
@@ -60,9 +60,10 @@ impl Draft<'_> {
     pub fn fail(&mut self, reason: FailReason, message: impl Into<String>) {
         let message = message.into();
         match self.definition.agent().on_failure {
-            OnFailure::Leave => self.finish(Ending::Failed { reason, message }),
+            OnFailure::Leave => self.end(Ending::Failed { reason, message, kept: Vec::new() }),
             OnFailure::Compensate => {
-                let was = Some(Box::new(Ending::Failed { reason, message }));
+                let ending = Ending::Failed { reason, message, kept: Vec::new() };
+                let was = Some(Box::new(ending));
                 self.compensate("on_failure".to_owned(), was);
             }
             OnFailure::Park => {
@@ -83,7 +84,11 @@ impl Draft<'_> {
     /// Ends the run where it stands, and says which calls nobody has found out about.
     pub fn cancel(&mut self, by: String, reason: String) {
         let in_doubt = self.state.unresolved(self.definition);
-        self.finish(Ending::Cancelled { by, reason, in_doubt });
+        let kept = match &self.state.program {
+            Program::Agent(_) => Vec::new(),
+            Program::Compensation(compensation) => compensation.left(),
+        };
+        self.end(Ending::Cancelled { by, reason, in_doubt, kept });
     }
 
     fn park(&mut self, reason: ParkReason) {
@@ -97,30 +102,37 @@ impl Draft<'_> {
 
     /// Decides one thing that follows from the state; false if nothing does.
     fn follow_up(&mut self) -> bool {
-        if let Some(stop) = self.stop {
-            if !self.calls_under_way {
-                match stop {
-                    Stop::Interrupted => self.park(ParkReason::Interrupted),
-                    Stop::WallTime => self.park(budget::wall_park(&self.state, self.now.at)),
-                    Stop::Cancelled { by, reason } => {
-                        let (by, reason) = (by.clone(), reason.clone());
-                        self.cancel(by, reason);
-                    }
+        if let Some(stop) = self.stopping() {
+            if self.calls_under_way {
+                return false;
+            }
+            match stop {
+                Stop::Interrupted => self.park(ParkReason::Interrupted),
+                Stop::WallTime => self.park(budget::wall_park(&self.state, self.now.at)),
+                Stop::Cancelled { by, reason } => {
+                    let (by, reason) = (by.clone(), reason.clone());
+                    self.cancel(by, reason);
                 }
             }
-            return false;
+            return true;
         }
         match &self.state.program {
             Program::Compensation(_) => return self.compensating(),
+            Program::Agent(_) if self.state.closing.is_some() => return self.go_on_closing(),
             Program::Agent(_) => {}
         }
         match self.state.agent_loop().phase {
             // What was asked for was paid for: it is too late to decide whether to ask.
             Phase::Asking { .. } if self.model_under_way => false,
             Phase::Asking { .. } => self.before_asking(),
-            Phase::Acting => self.start_calls() || self.park_in_doubt(),
+            Phase::Acting => self.mind_groups() || self.start_calls() || self.park_in_doubt(),
             Phase::Answered => false,
         }
+    }
+
+    /// Returns why nothing new is begun, if that is so.
+    pub(super) fn stopping(&self) -> Option<&Stop> {
+        self.stop.filter(|stop| stop.holds(&self.state))
     }
 
     fn before_asking(&mut self) -> bool {
@@ -200,9 +212,15 @@ impl Draft<'_> {
     fn ready_calls(&self) -> Vec<CallId> {
         let mut ready = Vec::new();
         let mut behind_open_calls = false;
+        // A commit goes no further than the first of its calls that fails.
+        let committing = self.state.closing.as_ref().is_some_and(|c| c.how == CloseHow::Commit);
         for batch in batches(self.definition, &self.state) {
             for (id, call) in &batch {
                 match call.stage {
+                    Stage::Waiting if behind_open_calls && committing => return ready,
+                    Stage::Waiting if !role(self.definition, &self.state, *id, call).is_plain() => {
+                        return ready;
+                    }
                     Stage::Waiting
                         if behind_open_calls && !resolves_alone(self.definition, call) =>
                     {
@@ -265,6 +283,11 @@ impl Draft<'_> {
         // parked had recovered it first.
         let repeated = self.started_calls(|effect| effect == EffectClass::Read);
         self.emit(Event::RunResumed(RunResumed { by, repeated }));
+        // A run that is undone asks its model no more.
+        let undone = matches!(self.state.program, Program::Compensation(_));
+        if undone || self.state.is_ending() {
+            return Ok(());
+        }
         let word = message.filter(|text| !text.trim().is_empty());
         // After a failure the model has answered, and is asked again only if something is said.
         let due = self.state.program.phase() == Phase::Answered;
@@ -315,322 +338,17 @@ impl Draft<'_> {
             self.park(ParkReason::Model { error });
         }
     }
-
-    pub fn call_replied(&mut self, id: CallId, reply: Reply, ms: u64) {
-        let Some(call) = self.state.calls.get(&id).cloned() else { return };
-        let Some(held) = self.definition.held(&call.tool) else { return };
-        let contract = &held.tool.contract;
-        match reply {
-            Reply::Returned(result) => self.returned(id, &call, held, result, ms),
-            Reply::Unfit { result, problem } => {
-                let problem = format!("It does not fit the tool's own output schema: {problem}.");
-                self.unusable(id, &call, held, result, kind::INVALID_RESULT, &problem, ms);
-            }
-            Reply::Refused(refusal) => {
-                let retry_after_ms = refusal.retry_after_ms.unwrap_or(0);
-                let failure = Failure::from_refusal(contract, refusal);
-                let declared = contract.failures.contains_key(&failure.kind);
-                if call.haunted && !declared && contract.effect != EffectClass::Read {
-                    // An earlier attempt may be the very reason why this one was refused.
-                    let reason = format!(
-                        "an earlier attempt gave no answer, and this one was refused: {}",
-                        failure.message
-                    );
-                    self.doubt(id, &reason);
-                    return;
-                }
-                let again = failure.retryable;
-                // "Try again later" says nothing about an earlier attempt that may have landed.
-                if again && call.haunted && !self.tries_again(&call, held) {
-                    let reason = format!("{}; an earlier attempt may have landed", failure.message);
-                    return self.lost(id, &call, held, &reason, ms);
-                }
-                self.fail_attempt(id, &call, held, failure, again, retry_after_ms, ms);
-            }
-            Reply::NotSent { reason } if call.haunted => {
-                self.lost(id, &call, held, &reason, ms);
-            }
-            Reply::NotSent { reason } => {
-                let message = format!("{reason}. The call did not start.");
-                let failure = Failure::new(kind::UNAVAILABLE, message).retryable();
-                self.fail_attempt(id, &call, held, failure, true, 0, ms);
-            }
-            Reply::Lost { reason } => self.lost(id, &call, held, &reason, ms),
-        }
-    }
-
-    /// An attempt may have landed and gave no answer.
-    fn lost(&mut self, id: CallId, call: &Call, held: &Held, reason: &str, ms: u64) {
-        let effect = held.tool.contract.effect;
-        let failure = Failure::new(kind::LOST, reason).retryable();
-        match effect {
-            EffectClass::Read => self.fail_attempt(id, call, held, failure, true, 0, ms),
-            EffectClass::Idempotent if self.tries_again(call, held) => {
-                self.fail_attempt(id, call, held, failure, true, 0, ms);
-            }
-            EffectClass::Idempotent | EffectClass::Write => self.doubt(id, reason),
-        }
-    }
-
-    /// Returns whether there may be another attempt. A run that is parked first makes it when it is
-    /// resumed, unless it is a write, whose attempts must not be guessed at later.
-    fn tries_again(&self, call: &Call, held: &Held) -> bool {
-        let stopped = match self.stop {
-            None => false,
-            Some(Stop::Cancelled { .. }) => true,
-            Some(Stop::Interrupted | Stop::WallTime) => {
-                held.tool.contract.effect == EffectClass::Write
-            }
-        };
-        let policy = held.tool.contract.retry;
-        let in_time = policy
-            .deadline_ms
-            .is_none_or(|deadline_ms| self.now.at < call.first_at.plus_ms(deadline_ms));
-        !stopped && in_time && call.attempts < policy.attempts_max
-    }
-
-    /// An attempt certainly failed: it is made again, or the call has failed.
-    #[expect(clippy::too_many_arguments, reason = "each is a word about the same attempt")]
-    fn fail_attempt(
-        &mut self,
-        id: CallId,
-        call: &Call,
-        held: &Held,
-        failure: Failure,
-        again: bool,
-        retry_after_ms: u64,
-        ms: u64,
-    ) {
-        let policy = held.tool.contract.retry;
-        let attempt = Attempt(call.attempts);
-        let wait_ms =
-            policy.backoff_before(call.attempts + 1, self.now.entropy).max(retry_after_ms);
-        // Nobody waits for a try that would begin too late, or later than a person would like.
-        let latest = policy.deadline_ms.map(|deadline_ms| call.first_at.plus_ms(deadline_ms));
-        let in_time = latest.is_none_or(|latest| self.now.at.plus_ms(wait_ms) <= latest)
-            && retry_after_ms <= RETRY_AFTER_MS_MAX;
-        if again && in_time && self.tries_again(call, held) {
-            let retry_in_ms = wait_ms;
-            self.emit(Event::CallRetried(CallRetried { call: id, attempt, failure, retry_in_ms }));
-        } else {
-            self.complete(id, attempt, Outcome::Failed(failure), ms);
-        }
-    }
-
-    /// The tool says that it did what it was asked. The contract may know better.
-    fn returned(&mut self, id: CallId, call: &Call, held: &Held, result: ToolResult, ms: u64) {
-        let contract = &held.tool.contract;
-        if let Some(failure) = Failure::in_result(contract, &result) {
-            let again = failure.retryable;
-            self.fail_attempt(id, call, held, failure, again, 0, ms);
-        } else if contract.empty_fails && result.is_empty() {
-            let problem = "The tool said nothing where something is due.";
-            self.unusable(id, call, held, result, kind::EMPTY_RESULT, problem, ms);
-        } else {
-            self.complete_ok(id, Attempt(call.attempts), held, result, ms);
-        }
-    }
-
-    /// The call was made, and what came back cannot be relied on.
-    #[expect(clippy::too_many_arguments, reason = "each is a word about the same attempt")]
-    fn unusable(
-        &mut self,
-        id: CallId,
-        call: &Call,
-        held: &Held,
-        result: ToolResult,
-        kind: &str,
-        problem: &str,
-        ms: u64,
-    ) {
-        let landed = held.tool.contract.effect != EffectClass::Read;
-        let undo = compensate::undoing(held, call, &result);
-        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
-        self.blobs.extend(blob);
-        let mut message = problem.to_owned();
-        if !result.is_empty() {
-            message = format!("{message} It was: {}", result.plain_text());
-        }
-        let advice = landed.then(|| "The call took effect. Do not make it again.".to_owned());
-        let failure = Failure { landed, advice, ..Failure::new(kind, message) };
-        let (attempt, outcome) = (Attempt(call.attempts), Outcome::Failed(failure));
-        let completed = CallCompleted { call: id, attempt, outcome, ms, undo };
-        self.emit(Event::CallCompleted(completed));
-    }
-
-    fn complete_ok(
-        &mut self,
-        id: CallId,
-        attempt: Attempt,
-        held: &Held,
-        result: ToolResult,
-        ms: u64,
-    ) {
-        let call = self.state.calls.get(&id);
-        let undo = call.and_then(|call| compensate::undoing(held, call, &result));
-        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
-        self.blobs.extend(blob);
-        let outcome = Outcome::Ok(result);
-        self.emit(Event::CallCompleted(CallCompleted { call: id, attempt, outcome, ms, undo }));
-    }
-
-    /// The call has an outcome that leaves nothing to undo.
-    pub fn complete(&mut self, call: CallId, attempt: Attempt, outcome: Outcome, ms: u64) {
-        let completed = CallCompleted { call, attempt, outcome, ms, undo: None };
-        self.emit(Event::CallCompleted(completed));
-    }
-
-    /// It is not known whether the call landed: the probe is asked if there is one, else a person.
-    fn doubt(&mut self, id: CallId, reason: &str) {
-        let Some(call) = self.state.calls.get(&id) else { return };
-        let attempt = Attempt(call.attempts);
-        // A cancelled run asks nothing any more.
-        let cancelled = matches!(self.stop, Some(Stop::Cancelled { .. }));
-        let (resolved_by, reason) = match probe_arguments(self.definition, &self.state, id) {
-            Ok(Some(_)) if cancelled => (Resolver::Person, reason.to_owned()),
-            Ok(Some(_)) => (Resolver::Probe, reason.to_owned()),
-            Ok(None) => (Resolver::Person, reason.to_owned()),
-            Err(problem) => {
-                (Resolver::Person, format!("{reason}; its probe cannot be asked: {problem}"))
-            }
-        };
-        let doubted = CallDoubted { call: id, attempt, reason, resolved_by };
-        self.emit(Event::CallDoubted(doubted));
-    }
-
-    pub fn probe_replied(&mut self, id: CallId, reply: Reply) {
-        let Some(call) = self.state.calls.get(&id).cloned() else { return };
-        let Some(held) = self.definition.held(&call.tool) else { return };
-        let Stage::Probing { attempt, tries, .. } = call.stage else { return };
-        match self.read_probe(id, &call, held, reply) {
-            Ok(Some(result)) => {
-                self.probed(id, Found::Landed, None);
-                self.complete_ok(id, attempt, held, result, 0);
-            }
-            Ok(None) => {
-                self.probed(id, Found::NotLanded, None);
-                if call.attempts >= held.tool.contract.retry.attempts_max {
-                    let message = format!(
-                        "{} attempts gave no answer, and the probe finds no effect of them",
-                        call.attempts
-                    );
-                    let failure = Failure::new(kind::LOST, message).retryable();
-                    self.complete(id, attempt, Outcome::Failed(failure), 0);
-                }
-            }
-            Err(reason) => {
-                let policy = self
-                    .definition
-                    .held(held.tool.contract.probe.as_ref().map_or("", |p| p.tool.as_str()))
-                    .map_or(RetryPolicy::TOOL, |probe| probe.tool.contract.retry);
-                let again = tries + 1 < policy.attempts_max;
-                let wait = policy.backoff_before(tries + 2, self.now.entropy);
-                self.probed(id, Found::Unclear { reason: reason.clone() }, again.then_some(wait));
-                if !again {
-                    let reason = format!("its probe gave no clear answer: {reason}");
-                    self.emit(Event::CallDoubted(CallDoubted {
-                        call: id,
-                        attempt,
-                        reason,
-                        resolved_by: Resolver::Person,
-                    }));
-                }
-            }
-        }
-    }
-
-    fn probed(&mut self, call: CallId, found: Found, retry_in_ms: Option<u64>) {
-        self.emit(Event::CallProbed(CallProbed { call, found, retry_in_ms }));
-    }
-
-    /// Returns the call's result if the probe says that it landed, none if it says that it did
-    /// not, and an error if it does not say.
-    fn read_probe(
-        &self,
-        id: CallId,
-        call: &Call,
-        held: &Held,
-        reply: Reply,
-    ) -> Result<Option<ToolResult>, String> {
-        let Some(probe) = &held.tool.contract.probe else { return Err("there is none".into()) };
-        let found = match reply {
-            Reply::Returned(result) => result,
-            Reply::Unfit { problem, .. } => return Err(problem),
-            Reply::Refused(refusal) => return Err(refusal.message),
-            Reply::NotSent { reason } | Reply::Lost { reason } => return Err(reason),
-        };
-        let value = found.value();
-        let key = Value::String(super::key_of(&self.state, id));
-        let variables = [("result", &value), ("args", call.arguments()), ("key", &key)];
-        if !probe.landed.eval_bool(&variables).map_err(|error| error.to_string())? {
-            return Ok(None);
-        }
-        match &probe.result {
-            None => Ok(Some(found)),
-            Some(result) => {
-                let value = result.eval(&variables).map_err(|error| error.to_string())?;
-                Ok(Some(ToolResult::json(value)))
-            }
-        }
-    }
-
-    pub fn settled(&mut self, id: CallId, verdict: Verdict, by: &str) -> Result<(), Rejected> {
-        let call = self.state.calls.get(&id).cloned();
-        let Some((call, Stage::InDoubt { attempt, .. })) =
-            call.as_ref().map(|call| (call, call.stage.clone()))
-        else {
-            return Err(Rejected::NotInDoubt { call: id });
-        };
-        let Some(held) = self.definition.held(&call.tool) else {
-            return Err(Rejected::NotInDoubt { call: id });
-        };
-        if let Verdict::Landed(Some(result)) = &verdict
-            && !json::is_shallow(result)
-        {
-            let problem = format!("it nests deeper than {} levels", json::DEPTH_MAX);
-            return Err(Rejected::InvalidResult { tool: call.tool.clone(), problem });
-        }
-        if let (Verdict::Landed(Some(result)), Some(schema)) = (&verdict, &held.tool.output_schema)
-            && let Some(mismatch) = crate::schema::mismatches(schema, result).first()
-        {
-            let problem = format!("at {}: {}", mismatch.at, mismatch.problem);
-            return Err(Rejected::InvalidResult { tool: call.tool.clone(), problem });
-        }
-        self.emit(Event::CallSettled(CallSettled {
-            call: id,
-            verdict: verdict.clone(),
-            by: by.to_owned(),
-        }));
-        match verdict {
-            Verdict::Landed(Some(result)) => {
-                self.complete_ok(id, attempt, held, ToolResult::json(result), 0);
-            }
-            Verdict::Landed(None) => {
-                let note = serde_json::json!({
-                    "status": "ok", "tool": call.tool,
-                    "note": format!("The answer was lost, and {by} confirmed that the call took effect."),
-                });
-                self.complete_ok(id, attempt, held, ToolResult::json(note), 0);
-            }
-            Verdict::NotLanded => {}
-            Verdict::Unknown => {
-                let reason =
-                    format!("The answer was lost, and {by} could not find out what happened.");
-                self.complete(id, attempt, Outcome::InDoubt { reason }, 0);
-            }
-        }
-        Ok(())
-    }
 }
 
 fn resolves_alone(definition: &Definition, call: &Call) -> bool {
     definition.held(&call.tool).is_none_or(|held| held.tool.contract.resolves_alone())
 }
 
-fn runs_beside(definition: &Definition, state: &State, call: &Call) -> bool {
+fn runs_beside(definition: &Definition, state: &State, id: CallId, call: &Call) -> bool {
     // What was done in an order is undone in the reverse one.
-    let in_order = matches!(state.program, Program::Compensation(_));
+    let in_order = matches!(state.program, Program::Compensation(_)) || is_planned(id);
     !in_order
+        && role(definition, state, id, call).is_plain()
         && definition.held(&call.tool).is_none_or(|held| {
             held.tool.contract.effect == EffectClass::Read || held.tool.contract.parallel
         })
@@ -641,8 +359,10 @@ fn runs_beside(definition: &Definition, state: &State, call: &Call) -> bool {
 fn batches<'a>(definition: &Definition, state: &'a State) -> Vec<Vec<(CallId, &'a Call)>> {
     let mut batches: Vec<Vec<(CallId, &Call)>> = Vec::new();
     let mut last_beside = false;
-    for (id, call) in &state.calls {
-        let beside = runs_beside(definition, state, call);
+    // While a group is being closed, the calls that close it are the only ones.
+    let of_now = state.calls.iter().filter(|(id, _)| is_planned(**id) == state.closing.is_some());
+    for (id, call) in of_now {
+        let beside = runs_beside(definition, state, *id, call);
         match batches.last_mut() {
             Some(batch) if beside && last_beside => batch.push((*id, call)),
             Some(_) | None => batches.push(vec![(*id, call)]),

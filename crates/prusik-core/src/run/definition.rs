@@ -28,9 +28,10 @@ pub(super) struct Held {
 
 impl Definition {
     pub fn new(agent: Agent) -> Self {
-        let tools = agent
-            .tools
-            .iter()
+        let closers = super::group::closers(&agent.groups);
+        let tools = agent.tools.iter().chain(&closers);
+        let declarations = tools.clone().filter(|tool| tool.shown).map(Tool::declaration).collect();
+        let tools = tools
             .map(|tool| Held {
                 arguments: Schema::new(&tool.declaration().input_schema),
                 tool: tool.clone(),
@@ -42,7 +43,7 @@ impl Definition {
             output: agent.output.as_ref().map(Schema::new),
             model: Arc::new(agent.model.clone()),
             system: Arc::from(agent.system.as_str()),
-            declarations: agent.tools.iter().filter(|t| t.shown).map(Tool::declaration).collect(),
+            declarations,
             agent,
         }
     }

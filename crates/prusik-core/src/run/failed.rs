@@ -70,6 +70,8 @@ impl Failed {
             Outcome::Denied { rule, message } => format!("{rule}: {message}"),
             Outcome::Rejected { by, reason } => format!("by {by}: {reason}"),
             Outcome::InDoubt { reason } => reason.clone(),
+            // It was not tried yet.
+            Outcome::Deferred { .. } => return,
         };
         self.0.retain(|entry| entry.asked != asked);
         if self.0.len() == KEPT_MAX {
@@ -89,7 +91,8 @@ impl Failed {
             | Outcome::Failed(_)
             | Outcome::Denied { .. }
             | Outcome::Rejected { .. }
-            | Outcome::InDoubt { .. } => ReplacedBy::SameCall,
+            | Outcome::InDoubt { .. }
+            | Outcome::Deferred { .. } => ReplacedBy::SameCall,
         };
         self.0.push(Arc::new(Entry { asked, replaced_by, failed }));
     }

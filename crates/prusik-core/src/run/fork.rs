@@ -45,6 +45,7 @@ pub fn fork(
     let (mut before, mut after) = (None, None);
     let mut found = None;
     let mut status = None;
+    let mut in_group = false;
     for record in records {
         let event = record.event()?;
         note_write(definition, source.as_ref(), &event, &mut writes);
@@ -61,6 +62,7 @@ pub fn fork(
             std::cmp::Ordering::Equal => {
                 found = between.then(|| writes.clone());
                 status = Some(run.state.status.clone());
+                in_group = !run.state.open_groups().is_empty() && run.state.calls.is_empty();
             }
             std::cmp::Ordering::Greater if between && after.is_none() => after = Some(record.seq),
             std::cmp::Ordering::Less | std::cmp::Ordering::Greater => {}
@@ -72,6 +74,9 @@ pub fn fork(
             None => "the run has no such record",
             Some(Status::Ended(_)) => "the run has ended there",
             Some(Status::Parked(_)) => "the run is parked there",
+            Some(Status::Running) if in_group => {
+                "a group is open there, and its calls belong to one run"
+            }
             Some(Status::Running) => "it lies inside a turn, whose calls would hang in the air",
         };
         return Err(ForkError::NotBetweenTurns { at, why, before, after });
@@ -113,7 +118,9 @@ fn extend(sealed: &mut Sealed, more: Sealed) {
 
 fn is_between_turns(run: &Run) -> bool {
     let asking = matches!(run.state.program.phase(), Phase::Asking { .. });
-    asking && run.state.calls.is_empty() && run.state.status == Status::Running
+    // Two runs cannot both undo, or both commit, what one of them did.
+    let no_group = run.state.open_groups().is_empty();
+    asking && no_group && run.state.calls.is_empty() && run.state.status == Status::Running
 }
 
 fn note_write(definition: &Definition, run: Option<&Run>, event: &Event, writes: &mut Vec<CallId>) {
@@ -122,7 +129,9 @@ fn note_write(definition: &Definition, run: Option<&Run>, event: &Event, writes:
             let changed = match completed.outcome {
                 Outcome::Ok(_) | Outcome::InDoubt { .. } => true,
                 Outcome::Failed(ref failure) => failure.landed,
-                Outcome::Denied { .. } | Outcome::Rejected { .. } => false,
+                Outcome::Denied { .. } | Outcome::Rejected { .. } | Outcome::Deferred { .. } => {
+                    false
+                }
             };
             (completed.call, changed)
         }
@@ -142,6 +151,7 @@ fn note_write(definition: &Definition, run: Option<&Run>, event: &Event, writes:
         | Event::RunForked(_)
         | Event::CompensationStarted(_)
         | Event::CompensationPlanned(_)
+        | Event::GroupClosing(_)
         | Event::RunFinished(_) => return,
     };
     let tool = run.and_then(|run| run.state.calls.get(&id)).map(|call| call.tool.as_str());

@@ -10,7 +10,9 @@ mod decide;
 mod definition;
 mod failed;
 mod fork;
+mod group;
 mod program;
+mod reply;
 mod state;
 mod transcript;
 
@@ -24,6 +26,7 @@ pub use self::compensate::{Compensation, undo_preview};
 pub use self::definition::Definition;
 pub use self::failed::Failed;
 pub use self::fork::{ForkError, fork};
+pub use self::group::{COMMIT_GROUP, OpenGroup, UNDO_GROUP};
 pub use self::program::{AgentLoop, Phase, Program};
 pub use self::state::{Call, Stage, State, Status};
 pub use self::transcript::{Transcript, calls_of, text_of};
@@ -58,6 +61,17 @@ enum Stop {
     Interrupted,
     Cancelled { by: String, reason: String },
     WallTime,
+}
+
+impl Stop {
+    /// Returns whether nothing is begun. What is cancelled while a group is being committed or
+    /// undone is done with that first: half of it would be the worst of both.
+    fn holds(&self, state: &State) -> bool {
+        match self {
+            Self::Interrupted | Self::WallTime => true,
+            Self::Cancelled { .. } => state.closing.is_none(),
+        }
+    }
 }
 
 /// The transcript, or what is needed to make it up when it is wanted.
@@ -316,6 +330,7 @@ impl Run {
     /// the world is waited for, and is told to hurry if the run is cancelled.
     fn halt(&mut self, stop: Stop) {
         let cancelled = matches!(stop, Stop::Cancelled { .. });
+        let closing = self.state.closing.is_some();
         for id in self.under_way.clone() {
             let may_drop = match id {
                 EffectId::Transcript | EffectId::Model { .. } | EffectId::Probe { .. } => true,
@@ -324,14 +339,20 @@ impl Run {
             if may_drop {
                 self.under_way.remove(&id);
             }
-            if may_drop || cancelled {
+            if may_drop || cancelled && !closing {
                 self.aborts.push(id);
             }
         }
-        // A cancelled run is not merely parked because somebody interrupts it too.
-        if cancelled || self.stop.is_none() {
+        // A cancelled run is not merely parked because somebody interrupts it too, unless a group
+        // keeps it from its end.
+        let interrupts = closing && stop == Stop::Interrupted;
+        if cancelled || interrupts || self.stop.is_none() {
             self.stop = Some(stop);
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.holds(&self.state))
     }
 
     fn effect_class(&self, call: CallId) -> EffectClass {
@@ -372,8 +393,13 @@ impl Run {
         if let Some(id) = self.aborts.pop() {
             return Some(Effect { after: Seq(0), action: Action::Abort(id) });
         }
-        if self.state.status != Status::Running || self.stop.is_some() {
+        if self.state.status != Status::Running || self.is_stopping() {
             return None;
+        }
+        if self.state.closing.is_some() {
+            let effect = self.next_call(now)?;
+            self.under_way.extend(effect.action.id());
+            return Some(effect);
         }
         let effect = match self.state.program.phase() {
             Phase::Asking { attempt, not_before, .. } if not_before <= now => {
@@ -475,12 +501,13 @@ impl Run {
 
     /// Returns when to hand in [`Input::TimerFired`], if nothing else happens before.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        if self.state.status != Status::Running || self.stop.is_some() {
+        if self.state.status != Status::Running || self.is_stopping() {
             return None;
         }
         // What is under way waits for its outcome, not for an instant: naming one that has passed
         // would keep the driver spinning.
         let asking = match self.state.program.phase() {
+            Phase::Asking { .. } if self.state.closing.is_some() => None,
             Phase::Asking { attempt, not_before, .. } => {
                 let model = EffectId::Model { turn: self.state.agent_loop().turn, attempt };
                 let busy =
@@ -502,7 +529,9 @@ impl Run {
             };
             (!self.under_way.contains(&id)).then_some(not_before)
         });
-        calls.chain(asking).chain(budget::wall_deadline(&self.state)).min()
+        // A run that is cancelled has no more time to keep within.
+        let deadline = budget::wall_deadline(&self.state).filter(|_| self.stop.is_none());
+        calls.chain(asking).chain(deadline).min()
     }
 
     /// Hands in the events of the records that [`Action::LoadTranscript`] asked for.

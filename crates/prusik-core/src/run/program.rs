@@ -148,6 +148,7 @@ impl AgentLoop {
             | Event::RunForked(_)
             | Event::CompensationStarted(_)
             | Event::CompensationPlanned(_)
+            | Event::GroupClosing(_)
             | Event::RunFinished(_) => {}
         }
     }

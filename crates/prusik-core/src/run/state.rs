@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::definition::Definition;
 use super::failed::Failed;
+use super::group::{Closing, OpenGroup, is_planned};
 use super::program::{AgentLoop, Program};
 use super::transcript::calls_of;
 use crate::budget::{Budget, Spent};
@@ -44,6 +45,12 @@ pub struct State {
     pub(super) repeats: VecDeque<Repeat>,
     /// Calls that were not made good.
     pub failed: Failed,
+    /// What the agent's groups hold, by their names.
+    #[serde(default)]
+    pub groups: BTreeMap<String, OpenGroup>,
+    /// The groups that are being committed or undone.
+    #[serde(default)]
+    pub(super) closing: Option<Closing>,
     pub(super) context: ContextSize,
     /// The last answer of the model, or the last outcome of a call that changed the world. The next
     /// model call waits for it.
@@ -75,6 +82,9 @@ pub struct Call {
     pub attempts: u32,
     /// When the first of them began.
     pub(super) first_at: Timestamp,
+    /// Whether it is done, and the model got what it asked for.
+    #[serde(default)]
+    pub(super) heeded: bool,
 }
 
 /// Where a call stands.
@@ -140,6 +150,8 @@ impl State {
             calls: BTreeMap::new(),
             repeats: VecDeque::new(),
             failed: Failed::default(),
+            groups: BTreeMap::new(),
+            closing: None,
             context: ContextSize { tokens: 0, bytes },
             outcome_seq: Seq(1),
             precious_seq: Seq(1),
@@ -169,6 +181,7 @@ impl State {
             | Event::RunForked(_)
             | Event::CompensationStarted(_)
             | Event::CompensationPlanned(_)
+            | Event::GroupClosing(_)
             | Event::RunFinished(_) => 0,
         };
         match &mut self.program {
@@ -210,6 +223,7 @@ impl State {
             Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),
             Event::CompensationStarted(started) => self.compensation_started(started),
             Event::CompensationPlanned(planned) => self.compensation_planned(planned),
+            Event::GroupClosing(closing) => self.group_closing(closing),
             Event::RunStarted(_)
             | Event::ModelAnswered(_)
             | Event::ModelFailed(_)
@@ -256,6 +270,7 @@ impl State {
             | Event::BudgetRaised(_)
             | Event::RunParked(_)
             | Event::CompensationPlanned(_)
+            | Event::GroupClosing(_)
             | Event::RunFinished(_) => self.status == Status::Running,
         };
         if driven {
@@ -328,6 +343,13 @@ impl State {
     fn call_completed(&mut self, definition: &Definition, completed: &CallCompleted) {
         let Some(call) = self.calls.get_mut(&completed.call) else { return };
         call.stage = Stage::Done;
+        call.heeded = match &completed.outcome {
+            Outcome::Ok(_) | Outcome::Deferred { .. } => true,
+            Outcome::Failed(_)
+            | Outcome::Denied { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::InDoubt { .. } => false,
+        };
         let contract = definition.held(&call.tool).map(|held| &held.tool.contract);
         if contract.is_some_and(|contract| contract.effect != EffectClass::Read) {
             self.outcome_seq = self.seq;
@@ -335,17 +357,24 @@ impl State {
         if contract.is_some_and(|contract| !contract.resolves_alone()) {
             self.precious_seq = self.seq;
         }
-        let shown = completed.outcome.render("", &call.tool);
-        self.context.bytes += shown.content.iter().map(|c| c.bytes() as u64).sum::<u64>();
-        let digest = same_call(call, &completed.outcome);
-        let tool = Arc::from(call.tool.as_str());
         self.failed.completed(call, completed, contract);
-        self.count_repeat(digest, tool);
-        if let Program::Compensation(compensation) = &mut self.program {
-            compensation.completed(completed.call, &completed.outcome);
+        // The model sees what it asked for, and nothing of what the runtime makes of it.
+        if !is_planned(completed.call) {
+            let shown = completed.outcome.render("", &call.tool);
+            self.context.bytes += shown.content.iter().map(|c| c.bytes() as u64).sum::<u64>();
+            let digest = same_call(call, &completed.outcome);
+            let tool = Arc::from(call.tool.as_str());
+            self.count_repeat(digest, tool);
         }
-        if self.calls.values().all(|call| call.stage == Stage::Done) {
-            let any_started = self.calls.values().any(|call| call.attempts > 0);
+        match &mut self.program {
+            Program::Compensation(compensation) => {
+                compensation.completed(completed.call, &completed.outcome);
+            }
+            Program::Agent(_) => self.group_call_completed(definition, completed),
+        }
+        let is_ending = self.is_ending();
+        if !is_ending && self.calls.values().all(|call| call.stage == Stage::Done) {
+            let any_started = self.calls.values().any(|call| call.attempts > 0 || call.heeded);
             self.calls.clear();
             match &mut self.program {
                 Program::Agent(agent) => agent.calls_closed(any_started),
@@ -410,9 +439,12 @@ impl State {
 
     /// Returns the calls whose outcome only a person can give.
     pub fn doubts(&self) -> Vec<CallId> {
+        let closing = self.closing.is_some();
         self.calls
             .iter()
-            .filter(|(_, call)| matches!(call.stage, Stage::InDoubt { .. }))
+            .filter(|(id, call)| {
+                matches!(call.stage, Stage::InDoubt { .. }) && (!closing || is_planned(**id))
+            })
             .map(|(id, _)| *id)
             .collect()
     }
@@ -453,6 +485,7 @@ impl Call {
             haunted: false,
             attempts: 0,
             first_at: Timestamp(0),
+            heeded: false,
         }
     }
 

@@ -6,12 +6,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::event::{CallCompleted, Event, Undoing};
+use crate::event::{CallCompleted, CloseHow, Event, Undoing};
 use crate::ids::{CallId, Turn};
 use crate::message::{Block, Message, Role, ToolInput, ToolResultBlock, ToolUse};
 use crate::outcome::Outcome;
+
+/// Why a call stays whose undo may have been made, or not.
+pub(super) const UNDO_UNKNOWN: &str = "nobody knows whether its undo took effect";
 
 /// The messages so far. Whenever no call is open they satisfy what every provider asks for: roles
 /// alternate, and each tool use is answered in the next message.
@@ -25,10 +29,12 @@ pub struct Transcript {
     changes: Vec<Change>,
     /// What the open undos undo.
     undos: BTreeMap<CallId, CallId>,
+    /// Calls of groups that waited and are made now, with their tools.
+    committing: BTreeMap<CallId, String>,
 }
 
 /// A call that may have changed the world. Reads are among them: a transcript knows no contracts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     pub call: CallId,
     pub tool: String,
@@ -74,6 +80,30 @@ impl Transcript {
             Event::CompensationPlanned(planned) => {
                 self.undos = planned.undos.iter().map(|undo| (undo.call, undo.of)).collect();
             }
+            Event::GroupClosing(closing) => {
+                match closing.how {
+                    CloseHow::Commit => {
+                        let calls = closing.calls.iter();
+                        self.committing.extend(calls.map(|call| (call.call, call.tool.clone())));
+                    }
+                    CloseHow::Undo => {
+                        self.undos.extend(closing.calls.iter().map(|call| (call.call, call.of)));
+                    }
+                }
+                for kept in &closing.kept {
+                    self.keep(kept.call, &kept.why);
+                }
+            }
+            Event::CompensationStarted(started) => {
+                for kept in &started.kept {
+                    if self.changes.iter().all(|change| change.call != kept.call) {
+                        let Some(tool) = self.tool_of(kept.call) else { continue };
+                        let (call, undo) = (kept.call, None);
+                        self.changes.push(Change { call, tool, certain: false, undo });
+                    }
+                    self.keep(kept.call, &kept.why);
+                }
+            }
             Event::RunRecovered(_)
             | Event::ModelFailed(_)
             | Event::CallsStarted(_)
@@ -85,7 +115,6 @@ impl Transcript {
             | Event::RunParked(_)
             | Event::RunResumed(_)
             | Event::RunForked(_)
-            | Event::CompensationStarted(_)
             | Event::RunFinished(_) => {}
         }
     }
@@ -94,19 +123,41 @@ impl Transcript {
         &self.changes
     }
 
+    /// Returns the tool of an open call, unless it undoes another.
+    fn tool_of(&self, call: CallId) -> Option<String> {
+        let asked = self.open.iter().find(|open| open.call == call);
+        asked.map(|open| open.tool.clone()).or_else(|| self.committing.get(&call).cloned())
+    }
+
+    /// The undo of a call may have been made: it is not made again.
+    fn keep(&mut self, call: CallId, why: &str) {
+        let change = self.changes.iter_mut().find(|change| change.call == call);
+        if let Some(Change { undo: Some(undo), .. }) = change {
+            *undo = Undoing::Impossible { reason: why.to_owned() };
+        }
+    }
+
     fn changed(&mut self, completed: &CallCompleted) {
         let certain = match &completed.outcome {
             Outcome::Ok(_) => true,
             Outcome::Failed(failure) if failure.landed => true,
             Outcome::InDoubt { .. } => false,
-            Outcome::Failed(_) | Outcome::Denied { .. } | Outcome::Rejected { .. } => return,
+            Outcome::Failed(_)
+            | Outcome::Denied { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Deferred { .. } => return,
         };
         let call = completed.call;
-        if let Some(open) = self.open.iter().find(|open| open.call == call) {
-            let (tool, undo) = (open.tool.clone(), completed.undo.clone());
+        if let Some(tool) = self.tool_of(call) {
+            self.committing.remove(&call);
+            let undo = completed.undo.clone();
             self.changes.push(Change { call, tool, certain, undo });
-        } else if let (true, Some(of)) = (certain, self.undos.get(&call)) {
-            self.changes.retain(|change| change.call != *of);
+        } else if let Some(of) = self.undos.get(&call).copied() {
+            if certain {
+                self.changes.retain(|change| change.call != of);
+            } else {
+                self.keep(of, UNDO_UNKNOWN);
+            }
         }
     }
 

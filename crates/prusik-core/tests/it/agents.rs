@@ -79,6 +79,7 @@ pub fn agent() -> Agent {
         output: None,
         on_failure: OnFailure::Leave,
         limits: Limits::default(),
+        groups: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ mod budgets;
 mod calls;
 mod endings;
 mod failures;
+mod groups;
 mod recovery;
 mod undo;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use prusik_core::agent::Agent;
 use prusik_core::budget::Budget;
 use prusik_core::effect::{Action, Effect, EffectId};
-use prusik_core::event::{Ending, Event, Found, ParkReason, Verdict};
+use prusik_core::event::{Ending, Event, Found, Kept, ParkReason, Verdict};
 use prusik_core::ids::{Attempt, CallId, RunId, Timestamp, Turn};
 use prusik_core::input::{Input, Now};
 use prusik_core::message::{Block, Content, ToolInput, ToolUse};
@@ -64,7 +64,7 @@ pub fn refused(message: &str) -> Reply {
 }
 
 pub fn not_sent() -> Reply {
-    Reply::NotSent { reason: "connection refused".to_owned() }
+    Reply::not_sent("connection refused".to_owned())
 }
 
 pub fn lost() -> Reply {
@@ -277,7 +277,7 @@ fn reply_line(reply: &Reply) -> String {
             format!("returns {}, which is unfit: {problem}", contents(&result.content))
         }
         Reply::Refused(refusal) => format!("refuses: {}", refusal.message),
-        Reply::NotSent { reason } => format!("is not sent: {reason}"),
+        Reply::NotSent { reason, .. } => format!("is not sent: {reason}"),
         Reply::Lost { reason } => format!("is lost: {reason}"),
     }
 }
@@ -368,6 +368,20 @@ fn line(event: &Event) -> String {
                 .collect();
             format!("undo: {}; kept: {}", undos.join(", "), json!(e.kept))
         }
+        Event::GroupClosing(e) => {
+            let calls: Vec<_> = e
+                .calls
+                .iter()
+                .map(|call| {
+                    format!("{} {} {} for {}", call.call, call.tool, call.arguments, call.of)
+                })
+                .collect();
+            let (how, then) = (json!(e.how), json!(e.then));
+            let because = e.because.as_deref().unwrap_or("-");
+            let (groups, calls) = (e.groups.join(", "), calls.join(", "));
+            let kept = json!(e.kept);
+            format!("{how} {groups} ({because}): {calls}; kept: {kept}; then {then}")
+        }
         Event::RunFinished(e) => match &e.ending {
             Ending::Completed { answer, output, failures } => {
                 let said = output.as_ref().map_or(json!(answer), Clone::clone);
@@ -382,26 +396,33 @@ fn line(event: &Event) -> String {
                 let undone = ids(undone);
                 format!("COMPENSATED by {by}, was {was}; undone: {undone}; kept: {}", json!(kept))
             }
-            Ending::Failed { reason, message } => format!("FAILED {}: {message}", json!(reason)),
-            Ending::Cancelled { by, reason, in_doubt } => {
+            Ending::Failed { reason, message, kept } => {
+                format!("FAILED {}: {message}{}", json!(reason), kept_line(kept))
+            }
+            Ending::Cancelled { by, reason, in_doubt, kept } => {
                 let calls: Vec<_> = in_doubt.iter().map(ToString::to_string).collect();
                 let doubt = if calls.is_empty() {
                     String::new()
                 } else {
                     format!("; in doubt: {}", calls.join(", "))
                 };
-                format!("CANCELLED by {by}: {reason}{doubt}")
+                format!("CANCELLED by {by}: {reason}{doubt}{}", kept_line(kept))
             }
         },
     }
+}
+
+fn kept_line(kept: &[Kept]) -> String {
+    if kept.is_empty() { String::new() } else { format!("; kept: {}", json!(kept)) }
 }
 
 fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Ok(result) => format!("ok {}", contents(&result.content)),
         Outcome::Failed(failure) => format!("failed {}", json!(failure)),
-        Outcome::Denied { .. } | Outcome::Rejected { .. } | Outcome::InDoubt { .. } => {
-            json!(outcome).to_string()
-        }
+        Outcome::Denied { .. }
+        | Outcome::Rejected { .. }
+        | Outcome::InDoubt { .. }
+        | Outcome::Deferred { .. } => json!(outcome).to_string(),
     }
 }

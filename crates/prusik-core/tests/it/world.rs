@@ -482,7 +482,7 @@ impl World {
         if contract.effect == EffectClass::Read {
             return match word {
                 11 => lost,
-                10 => Reply::NotSent { reason: "closed".into() },
+                10 => Reply::not_sent("closed"),
                 9 => refusal("busy"),
                 8 => refusal("no"),
                 _ => Reply::Returned(result),
@@ -498,7 +498,7 @@ impl World {
         assert_eq!(key.is_some(), contract.effect == EffectClass::Idempotent);
         let known = key.as_ref().is_some_and(|key| self.keys.contains_key(key));
         match word {
-            11 => return Reply::NotSent { reason: "closed".into() },
+            11 => return Reply::not_sent("closed"),
             10 => return lost,
             9 => return refusal("busy"),
             8 if !known => return refusal("no"),
@@ -546,7 +546,10 @@ impl World {
             match completed.outcome {
                 Outcome::Ok(_) => assert!(landed, "{reference} is said to have landed"),
                 Outcome::Failed(failure) => assert!(!landed, "{reference} landed: {failure:?}"),
-                Outcome::InDoubt { .. } | Outcome::Denied { .. } | Outcome::Rejected { .. } => {}
+                Outcome::InDoubt { .. }
+                | Outcome::Denied { .. }
+                | Outcome::Rejected { .. }
+                | Outcome::Deferred { .. } => {}
             }
         }
         // What landed was asked for in the journal: nothing is performed before it is durable.

@@ -7,9 +7,12 @@ use prusik_core::ids::{CallId, RunId, Seq, Turn};
 use prusik_core::message::ToolInput;
 use prusik_core::outcome::Outcome;
 use prusik_core::record::{self, Record};
-use prusik_core::run::{Call, Phase, Run, State, Status, calls_of};
+use prusik_core::run::{
+    COMMIT_GROUP, Call, Phase, Program, Run, Stage, State, Status, UNDO_GROUP, calls_of,
+};
 
 use super::messages::reference_in;
+use super::undone::Undoable;
 use super::world::{Invariant, World};
 
 /// What the disk holds of a run.
@@ -23,6 +26,7 @@ pub struct Book {
     /// The turn of the last answer.
     pub answered: Turn,
     pub pruned: bool,
+    pub undoable: Undoable,
 }
 
 /// How the journal closed a call.
@@ -35,7 +39,14 @@ pub enum Closed {
 
 impl Book {
     pub fn new(run: RunId) -> Self {
-        Self { run, states: Vec::new(), writes: Vec::new(), answered: Turn(0), pruned: false }
+        Self {
+            run,
+            states: Vec::new(),
+            writes: Vec::new(),
+            answered: Turn(0),
+            pruned: false,
+            undoable: Undoable::default(),
+        }
     }
 
     pub fn state(&self) -> Option<&State> {
@@ -49,7 +60,9 @@ impl Book {
     /// Finds an open call by what it is about.
     pub fn open_call(&self, reference: &str) -> Option<(CallId, &Call)> {
         let calls = &self.state()?.calls;
-        calls.iter().map(|(id, call)| (*id, call)).find(|(_, call)| about(call) == Some(reference))
+        // A call that waited for its group is done itself, and made under another id.
+        let mut open = calls.iter().filter(|(_, call)| call.stage != Stage::Done);
+        open.find(|(_, call)| about(call) == Some(reference)).map(|(id, call)| (*id, call))
     }
 }
 
@@ -71,9 +84,13 @@ impl World {
             story.push(format!("        {}", String::from_utf8_lossy(&record.body)));
         }
         let ended_before = self.books[run].ended();
-        self.check(Invariant::Ended, !ended_before, || format!("{event:?} follows the end"));
+        let undoes = matches!(event, Event::CompensationStarted(_));
+        self.check(Invariant::Ended, !ended_before || undoes, || {
+            format!("{event:?} follows the end")
+        });
         self.note_calls(run, &event);
-        self.within_budget(&state);
+        self.note_undoable(run, &event);
+        self.within_budget(run, &state);
         self.calls_in_order(&state);
         self.books[run].states.push(state);
         match &event {
@@ -107,7 +124,10 @@ impl World {
         let asked =
             self.books[run].states.last().and_then(|state| state.calls.get(&completed.call));
         let own = asked.and_then(about).map(str::to_owned);
-        if let Outcome::Ok(result) = &completed.outcome {
+        let closes = asked.is_some_and(|call| [COMMIT_GROUP, UNDO_GROUP].contains(&&*call.tool));
+        if let Outcome::Ok(result) = &completed.outcome
+            && !closes
+        {
             let text = result.plain_text();
             let found = reference_in(&text).map(str::to_owned);
             let is_own = found.is_none() || found == own;
@@ -124,6 +144,11 @@ impl World {
                 Closed::NotLanded
             }
             Outcome::InDoubt { .. } => Closed::Unknown,
+            // It is to come, under another id.
+            Outcome::Deferred { .. } => {
+                self.books[run].writes.remove(place);
+                return;
+            }
         };
         let (landed, coming) =
             (self.ledger.has_landed(&reference), self.ledger.is_on_the_way(&reference));
@@ -146,11 +171,14 @@ impl World {
         self.books[run].writes[place].2 = Some(closed);
     }
 
-    fn within_budget(&mut self, state: &State) {
+    fn within_budget(&mut self, run: usize, state: &State) {
         let kinds =
             [BudgetKind::Turns, BudgetKind::Tokens, BudgetKind::NanoUsd, BudgetKind::ToolCalls];
         for kind in kinds {
-            let (spent, limit) = (state.spent.of(kind), state.budget.limit(kind));
+            let (mut spent, limit) = (state.spent.of(kind), state.budget.limit(kind));
+            if kind == BudgetKind::ToolCalls {
+                spent = spent.saturating_sub(self.books[run].undoable.undos_started);
+            }
             self.check(Invariant::Budget, limit.is_none_or(|limit| spent <= limit), || {
                 format!("{kind}: {spent} of {limit:?} are spent at record {}", state.seq)
             });
@@ -163,9 +191,11 @@ impl World {
         self.check(Invariant::OpenCalls, strange.is_none(), || {
             format!("call {strange:?} is open in turn {turn}")
         });
+        // What is undone is not asked for by any turn.
+        let undoing = matches!(state.program, Program::Compensation(_)) || state.is_ending();
         let acting = state.agent_loop().phase == Phase::Acting;
         let open = !state.calls.is_empty();
-        self.check(Invariant::OpenCalls, acting == open || state.ended(), || {
+        self.check(Invariant::OpenCalls, acting == open || undoing || state.ended(), || {
             format!("calls are open: {open}, and the run is {:?}", state.agent_loop().phase)
         });
     }
@@ -188,22 +218,31 @@ impl World {
                 self.counts.completed += 1;
                 Vec::new()
             }
-            // No agent of the simulator is undone yet; a compensated run has failed.
-            Ending::Failed { .. } | Ending::Compensated { .. } => {
+            Ending::Failed { kept, .. } => {
                 self.counts.failed += 1;
-                Vec::new()
+                kept.iter().map(|kept| kept.call).collect()
             }
-            Ending::Cancelled { in_doubt, .. } => {
+            Ending::Compensated { kept, .. } => {
+                self.counts.compensated += 1;
+                kept.iter().map(|kept| kept.call).collect()
+            }
+            Ending::Cancelled { in_doubt, kept, .. } => {
                 self.counts.cancelled += 1;
-                in_doubt.clone()
+                in_doubt.iter().copied().chain(kept.iter().map(|kept| kept.call)).collect()
             }
         };
         let open = self.books[run].writes.clone();
-        for (id, reference, closed) in open {
+        for (id, reference, closed) in open.clone() {
+            // An undo may have been planned twice, and made once.
+            let again = open.iter().any(|(other, known, closed)| {
+                *other != id && *known == reference && (closed.is_some() || named.contains(other))
+            });
             let may_land =
                 self.ledger.has_landed(&reference) || self.ledger.is_on_the_way(&reference);
             let beyond = self.ledger.deed(&reference).beyond_fence;
-            let said = closed.is_some() || named.contains(&id);
+            let of = self.books[run].undoable.undos.get(&id);
+            let named = named.contains(&id) || of.is_some_and(|of| named.contains(of));
+            let said = closed.is_some() || named || again;
             self.check(Invariant::Ended, said || !may_land || beyond, || {
                 format!(
                     "the run ended and does not say that call {id} ({reference}) may have landed"

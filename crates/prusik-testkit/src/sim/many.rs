@@ -52,7 +52,8 @@ impl Summary {
     pub fn line(&self) -> String {
         let c = &self.counts;
         format!(
-            "{} schedules, {} failed: {} runs ({} completed, {} failed, {} cancelled), {} records, \
+            "{} schedules, {} failed: {} runs ({} completed, {} failed, {} cancelled, {} undone), \
+             {} groups closed, {} records, \
              {} sessions, {} crashes, {} takeovers, {} store faults, {} model calls, {} tool calls, \
              {} effects landed ({} late), {} probes, {} settled, {} parked, {} beyond any fence",
             self.schedules,
@@ -61,6 +62,8 @@ impl Summary {
             c.completed,
             c.failed,
             c.cancelled,
+            c.compensated,
+            c.groups_closed,
             c.records,
             c.sessions,
             c.crashes,

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use prusik_core::message::{Block, Content, Message, Role, ToolInput, ToolResultBlock};
 use prusik_core::model::ModelRequest;
+use prusik_core::run::{COMMIT_GROUP, UNDO_GROUP};
+
+use super::plan::UNDO_OF;
 
 /// Returns what is wrong with a request, if anything is: roles alternate from the user's on, nothing
 /// is empty, and each tool use is answered in the next message, by a result of its own call.
@@ -54,8 +57,9 @@ fn uses_and_results(message: &Message, next: Option<&Message>) -> Option<String>
         let ToolInput::Json(arguments) = &tool_use.input else {
             return Some("arguments that are no JSON are sent".to_owned());
         };
-        // What went wrong with arguments may quote any of them.
-        if result.is_error {
+        // What went wrong with arguments may quote any of them, and what closes a group tells of
+        // its calls.
+        if result.is_error || [COMMIT_GROUP, UNDO_GROUP].contains(&tool_use.name.as_str()) {
             return None;
         }
         let own = arguments.get("ref").and_then(|reference| reference.as_str());
@@ -83,9 +87,10 @@ fn text_of(result: &ToolResultBlock) -> String {
 }
 
 /// Returns the reference that a text names: each call of a schedule has one of its own, such as
-/// `deed7`.
+/// `deed7`, and its undo is `undo-deed7`.
 pub fn reference_in(text: &str) -> Option<&str> {
-    let start = text.find("deed")?;
-    let digits = text[start + 4..].find(|c: char| !c.is_ascii_digit())?;
-    (digits > 0).then(|| &text[start..start + 4 + digits])
+    let deed = text.find("deed")?;
+    let digits = text[deed + 4..].find(|c: char| !c.is_ascii_digit())?;
+    let start = if text[..deed].ends_with(UNDO_OF) { deed - UNDO_OF.len() } else { deed };
+    (digits > 0).then(|| &text[start..deed + 4 + digits])
 }

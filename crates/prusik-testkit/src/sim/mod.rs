@@ -16,9 +16,11 @@ mod model;
 mod plan;
 mod session;
 mod tools;
+mod undone;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prusik_core::ids::Digest;
@@ -54,13 +56,18 @@ pub fn tell(seed: u64) -> Report {
 }
 
 fn run_schedule(seed: u64, told: bool) -> Report {
+    // Kept here, so that a schedule that panics can still be told.
+    let kept: OnceLock<Sim> = OnceLock::new();
     let lived = catch_unwind(AssertUnwindSafe(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .expect("a runtime without I/O needs nothing");
-        runtime.block_on(schedule(seed, told))
+        runtime.block_on(async {
+            let sim = kept.get_or_init(|| Sim::new(seed, told)).clone();
+            schedule(seed, sim).await
+        })
     }));
     lived.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -71,13 +78,12 @@ fn run_schedule(seed: u64, told: bool) -> Report {
             violations: vec![Violation { invariant: Invariant::NoPanic, detail }],
             counts: Counts::default(),
             trace: Digest::ZERO,
-            story: Vec::new(),
+            story: kept.get().and_then(Sim::story).unwrap_or_default(),
         }
     })
 }
 
-async fn schedule(seed: u64, told: bool) -> Report {
-    let sim = Sim::new(seed, told);
+async fn schedule(seed: u64, sim: Sim) -> Report {
     let runs = sim.with(|world| world.plan.runs);
     let keepers: Vec<_> = (0..runs).map(|run| tokio::spawn(keep(sim.clone(), run))).collect();
     for keeper in keepers {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use prusik_core::contract::EffectClass;
 use prusik_core::message::{Block, Content, OpaqueBlock, ToolInput, ToolUse};
 use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason, Usage};
-use prusik_core::run::Stage;
+use prusik_core::run::{COMMIT_GROUP, Stage, UNDO_GROUP};
 use prusik_model::{Delta, Model};
 use serde_json::json;
 
@@ -94,6 +94,13 @@ impl World {
             return Err(self.model_error());
         }
         let mut content = Vec::new();
+        if let Some(open) = groups_open(request)
+            && self.pick(4) > 0
+        {
+            content.extend(open.split(", ").map(|group| self.closes(group)));
+            let usage = usage(request, &content);
+            return Ok(Answer { content, stop: StopReason::ToolUse, usage, model: "m".to_owned() });
+        }
         let wild = !self.calm && request.turn.0 < ANSWERS_MAX;
         let blocks = if wild { self.pick(5) } else { 0 };
         for _ in 0..blocks {
@@ -138,7 +145,22 @@ impl World {
         ModelError { retry_after_ms, ..ModelError::new(kind, "on purpose") }
     }
 
+    fn closes(&mut self, group: &str) -> Block {
+        let number = self.new_name();
+        let name = if self.pick(3) == 0 { UNDO_GROUP } else { COMMIT_GROUP };
+        let (id, input) = (format!("close{number}"), ToolInput::Json(json!({"group": group})));
+        Block::ToolUse(ToolUse { id, name: name.to_owned(), input })
+    }
+
     fn block(&mut self) -> Block {
+        let groups = &self.plan.agent.groups;
+        if !groups.is_empty() {
+            let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
+            if self.pick(5) == 0 {
+                let choice = self.pick(names.len() + 1);
+                return self.closes(names.get(choice).map_or("nope", String::as_str));
+            }
+        }
         let number = self.new_name();
         let reference = format!("deed{number}");
         let input = match self.pick(24) {
@@ -162,6 +184,14 @@ impl World {
         let id = if self.pick(8) == 0 { String::new() } else { format!("id{}", number % 7) };
         Block::ToolUse(ToolUse { id, name: name.to_owned(), input })
     }
+}
+
+/// Returns the groups that the model is asked to close before it ends.
+fn groups_open(request: &ModelRequest) -> Option<&str> {
+    let last = request.messages.last()?.content.last()?;
+    let Block::Text(text) = last else { return None };
+    let (names, _) = text.strip_prefix("These groups are still open: ")?.split_once(". ")?;
+    Some(names)
 }
 
 /// Counts as a provider does, one token for eight bytes: never more than the core's estimate, so that

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use prusik_core::agent::{Agent, Limits, OnFailure, Tool};
+use prusik_core::agent::{Agent, Group, Limits, OnFailure, Tool};
 use prusik_core::budget::Budget;
-use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy};
+use prusik_core::contract::{
+    Contract, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Undo,
+};
 use prusik_core::expr::Expr;
 use prusik_core::model::{ModelSpec, Price};
 use serde_json::json;
@@ -14,6 +16,10 @@ use serde_json::json;
 pub const SHOWN: [&str; 5] = ["look", "put", "pay", "send", "tag"];
 /// The tool that probes ask.
 pub const FIND: &str = "find";
+/// The tool that undoes what others did.
+pub const TAKE: &str = "take";
+/// What the reference of an undo begins with; that of what it undoes follows.
+pub const UNDO_OF: &str = "undo-";
 
 /// All that is fixed before a schedule begins.
 #[derive(Debug, Clone)]
@@ -75,8 +81,15 @@ fn agent(rng: &mut Rng) -> Agent {
     find.retry =
         RetryPolicy { attempts_max: 2, backoff_ms: 50, backoff_ms_max: 200, deadline_ms: None };
     tools.push(Tool { shown: false, ..tool(FIND, find) });
+    let mut take = contract(rng, TAKE);
+    if take.effect == EffectClass::Read {
+        take = Contract { timeout_ms: 300, ..Contract::of(EffectClass::Idempotent) };
+    }
+    tools.push(Tool { shown: false, ..tool(TAKE, take) });
+    let (leave, park) = (OnFailure::Leave, OnFailure::Park);
     Agent {
-        on_failure: OnFailure::Leave,
+        on_failure: [leave, leave, park, OnFailure::Compensate][rng.usize(..4)],
+        groups: groups(rng, &tools),
         name: "clerk".to_owned(),
         system: "You are a clerk.".to_owned(),
         model: ModelSpec {
@@ -97,6 +110,26 @@ fn agent(rng: &mut Rng) -> Agent {
         output: one_in(rng, 3).then(|| json!({"type": ["integer", "null"]})),
         limits: Limits { repeats_max: [3, 0, 2][rng.usize(..3)], ..Limits::default() },
     }
+}
+
+/// Draws up to two groups among the tools that change something.
+fn groups(rng: &mut Rng, tools: &[Tool]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    if one_in(rng, 2) {
+        return groups;
+    }
+    for name in ["g", "h"] {
+        let taken = |tool: &Tool| groups.iter().any(|group| group.tools.contains(&tool.name));
+        let free = tools
+            .iter()
+            .filter(|tool| tool.shown && tool.contract.effect != EffectClass::Read && !taken(tool));
+        let tools: Vec<String> =
+            free.filter(|_| one_in(rng, 2)).map(|tool| tool.name.clone()).collect();
+        if !tools.is_empty() {
+            groups.push(Group { name: name.to_owned(), tools });
+        }
+    }
+    groups
 }
 
 fn tool(name: &str, contract: Contract) -> Tool {
@@ -133,6 +166,7 @@ fn contract(rng: &mut Rng, name: &str) -> Contract {
     }
     let probed = effect != EffectClass::Read && (name == "pay" || one_in(rng, 3));
     contract.probe = probed.then(|| probe(rng));
+    contract.undo = (effect != EffectClass::Read && name != TAKE && one_in(rng, 2)).then(undo);
     contract.parallel |= name == "tag" || one_in(rng, 4);
     contract.timeout_ms = [300, 1_000][rng.usize(..2)];
     let attempts_max = [3, 1, 2][rng.usize(..3)];
@@ -142,6 +176,12 @@ fn contract(rng: &mut Rng, name: &str) -> Contract {
     contract.failures.insert("busy".to_owned(), busy);
     contract.result_bytes_max = [32_768, 64][rng.usize(..2)];
     contract
+}
+
+/// An undo is a deed of its own, and named so.
+fn undo() -> Undo {
+    let reference = json!(format!("='{UNDO_OF}' + args.ref"));
+    Undo { tool: TAKE.to_owned(), arguments: BTreeMap::from([("ref".to_owned(), reference)]) }
 }
 
 fn probe(rng: &mut Rng) -> Probe {

@@ -82,11 +82,17 @@ async fn live(sim: &Sim, run: usize, process: usize, slot: &mut Option<Held>) {
         Err(error) => return sim.with(|world| world.takes_error(run, &error)),
     }
     let Some(held) = slot else { return };
+    let mut first = Vec::new();
     if held.run().state().ended() {
-        return ended(sim, run, held).await;
+        ended(sim, run, held).await;
+        if !sim.with(|world| world.mishap(3)) {
+            return;
+        }
+        first.push(Input::Compensated { by: "ann".to_owned() });
+    } else {
+        lies(sim, held).await;
     }
-    lies(sim, held).await;
-    match drive(sim, run, process, held).await {
+    match drive(sim, run, process, held, first).await {
         Ok(()) => sim.with(|world| world.stopped(run, held)),
         Err(error) => sim.with(|world| world.takes_error(run, &error)),
     }
@@ -154,14 +160,20 @@ async fn ended(sim: &Sim, run: usize, held: &mut Held) {
     });
 }
 
-async fn drive(sim: &Sim, run: usize, process: usize, held: &mut Held) -> Result<(), DriveError> {
+async fn drive(
+    sim: &Sim,
+    run: usize,
+    process: usize,
+    held: &mut Held,
+    first: Vec<Input>,
+) -> Result<(), DriveError> {
     let tools = tools(sim, process);
     let (commands, mut controls) = mpsc::unbounded_channel();
     let helped = match held.run().state().status.clone() {
         Status::Parked(reason) => Some(help(sim, held.run().state(), &reason).await),
         Status::Running | Status::Ended(_) => None,
     };
-    let mut inputs = helped.clone().unwrap_or_default();
+    let mut inputs = helped.clone().unwrap_or(first);
     let before = held.run().head();
     // A person may say it to a run that nobody drives, and go away.
     if !inputs.is_empty() && sim.with(|world| world.mishap(3)) {
@@ -242,7 +254,12 @@ async fn help(sim: &Sim, state: &State, reason: &ParkReason) -> Vec<Input> {
             inputs.push(Input::BudgetRaised { budget, by: by.clone() });
         }
         let message = world.mishap(3).then(|| "Go on.".to_owned());
-        inputs.push(Input::Resumed { by, message });
+        let reason = "no more".to_owned();
+        inputs.push(match world.pick(if world.calm { 1 } else { 16 }) {
+            15 => Input::Cancelled { by, reason },
+            14 => Input::Compensated { by },
+            _ => Input::Resumed { by, message },
+        });
         inputs
     })
 }

@@ -61,7 +61,7 @@ impl Tool for SimTool {
             () = answered => fate.reply,
             () = attempt.cancel.cancelled(), if fate.hears_cancel => self.sim.with(|world| {
                 match fate.ticket.map(|ticket| world.ledger.recall(ticket)) {
-                    Some(true) => Reply::NotSent { reason: "stopped in time".to_owned() },
+                    Some(true) => Reply::not_sent("stopped in time".to_owned()),
                     Some(false) | None => lost(),
                 }
             }),
@@ -142,7 +142,7 @@ impl World {
             return Fate { ticket, ..Fate::later(Reply::Returned(result), in_ms) };
         }
         match self.pick(8) {
-            0 => Fate::later(Reply::NotSent { reason: "closed".to_owned() }, in_ms),
+            0 => Fate::later(Reply::not_sent("closed".to_owned()), in_ms),
             1 => Fate::later(refusal("busy"), in_ms),
             // Done already: a refusal that means the very opposite.
             2 if done_before => Fate::later(refusal("duplicate"), in_ms),
@@ -208,7 +208,7 @@ impl World {
         match self.pick(5) {
             0 => Fate::later(lost(), in_ms),
             1 => Fate::later(refusal("no"), in_ms),
-            2 => Fate::later(Reply::NotSent { reason: "closed".to_owned() }, in_ms),
+            2 => Fate::later(Reply::not_sent("closed".to_owned()), in_ms),
             3 => Fate::later(Reply::Returned(ToolResult::text("garbage")), in_ms),
             _ => Fate::never(),
         }

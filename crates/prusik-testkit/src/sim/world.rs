@@ -41,6 +41,8 @@ pub enum Invariant {
     OpenCalls,
     /// Outcomes that nobody waits for change nothing.
     StaleReplies,
+    /// A group takes as a whole or not at all, and what is undone leaves nothing that is not named.
+    Groups,
     /// A parked run has a way out, and following it leads on.
     WayOut,
     /// Every run ends once the faults stop.
@@ -79,6 +81,8 @@ pub struct Counts {
     pub completed: u64,
     pub failed: u64,
     pub cancelled: u64,
+    pub compensated: u64,
+    pub groups_closed: u64,
     /// Calls that a process began after its run had been taken over.
     pub beyond_fence: u64,
 }
@@ -101,6 +105,8 @@ impl Counts {
         self.completed += other.completed;
         self.failed += other.failed;
         self.cancelled += other.cancelled;
+        self.compensated += other.compensated;
+        self.groups_closed += other.groups_closed;
         self.beyond_fence += other.beyond_fence;
     }
 }
@@ -179,6 +185,11 @@ impl Sim {
         let mut world = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         world.catch_up();
         act(&mut world)
+    }
+
+    /// Takes what was told so far, whatever state the world is in.
+    pub fn story(&self) -> Option<Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).story.take()
     }
 
     /// Lets fake time pass.

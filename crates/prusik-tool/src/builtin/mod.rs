@@ -111,7 +111,7 @@ impl Tool for FileTool {
 
     async fn call(&self, attempt: CallAttempt<'_>) -> Reply {
         if attempt.cancel.is_cancelled() {
-            return Reply::NotSent { reason: "cancelled before it started".to_owned() };
+            return Reply::not_sent("cancelled before it started".to_owned());
         }
         let job = Job {
             action: self.action,

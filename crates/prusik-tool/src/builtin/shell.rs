@@ -61,7 +61,7 @@ impl Tool for Shell {
 
     async fn call(&self, attempt: CallAttempt<'_>) -> Reply {
         if attempt.cancel.is_cancelled() {
-            return Reply::NotSent { reason: "cancelled before it started".to_owned() };
+            return Reply::not_sent("cancelled before it started".to_owned());
         }
         let arguments: ShellArguments = match serde_json::from_value(attempt.arguments.clone()) {
             Ok(arguments) => arguments,
@@ -77,7 +77,7 @@ impl Tool for Shell {
             Ok(started) => started,
             Err(error) => {
                 let problem = problem::Problem::of_io(&error, "sh");
-                return Reply::NotSent { reason: format!("no shell: {}", problem.message) };
+                return Reply::not_sent(format!("no shell: {}", problem.message));
             }
         };
         let (mut out_kept, mut err_kept) = (Ends::default(), Ends::default());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use super::breaker::BreakerPolicy;
 use crate::Children;
 
 /// An MCP server: how it is reached, and the bounds on it.
@@ -15,6 +16,7 @@ pub struct ServerConfig {
     pub name: String,
     pub transport: Transport,
     pub limits: ServerLimits,
+    pub breaker: BreakerPolicy,
     /// Where the standard error of a child process goes, line by line. Appended to.
     pub stderr_log: Option<PathBuf>,
     /// Where a child process is written down, so that it does not outlive us unnoticed.
@@ -24,7 +26,8 @@ pub struct ServerConfig {
 impl ServerConfig {
     pub fn new(name: impl Into<String>, transport: Transport) -> Self {
         let limits = ServerLimits::default();
-        Self { name: name.into(), transport, limits, stderr_log: None, children: None }
+        let breaker = BreakerPolicy::default();
+        Self { name: name.into(), transport, limits, breaker, stderr_log: None, children: None }
     }
 }
 

@@ -284,12 +284,12 @@ impl Connection {
         let handle = tokio::select! {
             biased;
             () = attempt.cancel.cancelled() => {
-                return Reply::NotSent { reason: "cancelled before it was sent".to_owned() };
+                return Reply::not_sent("cancelled before it was sent".to_owned());
             }
             sent = sending => match sent {
                 Ok(handle) => handle,
                 // The queue to the connection is gone, and the request never entered it.
-                Err(error) => return Reply::NotSent { reason: error.to_string() },
+                Err(error) => return Reply::not_sent(error.to_string()),
             },
         };
         match self.answer(handle, attempt).await {
@@ -339,7 +339,7 @@ impl Connection {
                 self.broken.store(true, Ordering::Release);
                 let server = &self.server;
                 let said = error.message;
-                Reply::NotSent { reason: format!("MCP server `{server}` turned us away: {said}") }
+                Reply::not_sent(format!("MCP server `{server}` turned us away: {said}"))
             }
             ServiceError::McpError(error) => {
                 let code = Some(i64::from(error.code.0));
@@ -367,7 +367,7 @@ impl Connection {
         }
         let reason = self.obituary().await;
         match error.error.downcast_ref::<SendError>() {
-            Some(SendError { may_have_arrived: false, .. }) => Reply::NotSent { reason },
+            Some(SendError { may_have_arrived: false, .. }) => Reply::not_sent(reason),
             Some(_) | None => Reply::Lost { reason },
         }
     }

@@ -227,13 +227,13 @@ pub(super) fn reply_of(error: &HttpError) -> Reply {
     let text = error.to_string();
     match error {
         StreamableHttpError::Client(cause) if cause.is_connect() || cause.is_builder() => {
-            Reply::NotSent { reason: "no connection to the server".to_owned() }
+            Reply::not_sent("no connection to the server".to_owned())
         }
         StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_) => {
-            Reply::NotSent { reason: "the server wants authorization".to_owned() }
+            Reply::not_sent("the server wants authorization".to_owned())
         }
         // A server that does not know the session has not looked at the call.
-        StreamableHttpError::SessionExpired => Reply::NotSent { reason: text },
+        StreamableHttpError::SessionExpired => Reply::not_sent(text),
         StreamableHttpError::HttpStatus(status) if status.status == 429 => {
             let after = status.retry_after.as_deref().unwrap_or_default();
             let message = match after {

@@ -1,5 +1,6 @@
 //! MCP servers: their processes, connections, and tools.
 
+mod breaker;
 mod config;
 mod connection;
 mod content;
@@ -10,6 +11,7 @@ mod process;
 mod server;
 mod stdio;
 
+pub use breaker::BreakerPolicy;
 pub use config::{ServerConfig, ServerLimits, Transport};
 pub use error::ConnectError;
 pub use server::LeftOut;

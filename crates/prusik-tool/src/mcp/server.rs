@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::breaker::Breaker;
 use super::config::ServerConfig;
 use super::connection::Connection;
 use super::error::ConnectError;
@@ -40,6 +41,7 @@ pub struct LeftOut {
 /// A server, whether it runs or not.
 pub(crate) struct Server {
     config: ServerConfig,
+    breaker: Breaker,
     state: Mutex<State>,
 }
 
@@ -54,7 +56,7 @@ struct State {
 
 impl Server {
     pub(crate) fn new(config: ServerConfig) -> Self {
-        Self { config, state: Mutex::default() }
+        Self { breaker: Breaker::new(config.breaker), config, state: Mutex::default() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -236,10 +238,30 @@ impl Tool for McpTool {
                 return Reply::Refused(Refusal::of_kind(kind::INVALID_ARGUMENTS, message));
             }
         };
+        let permit = match self.server.breaker.admit() {
+            Ok(permit) => permit,
+            Err((problem, wait)) => {
+                let reason = format!("MCP server `{}`: {problem}", self.server.name());
+                let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                return Reply::NotSent { reason, retry_after_ms };
+            }
+        };
+        let reply = self.send(arguments, &attempt).await;
+        permit.note(&reply);
+        reply
+    }
+}
+
+impl McpTool {
+    async fn send(
+        &self,
+        arguments: serde_json::Map<String, Value>,
+        attempt: &CallAttempt<'_>,
+    ) -> Reply {
         let ready = self.ready(&attempt.cancel, attempt.progress);
         let connection = match ready.await {
             Ok(connection) => connection,
-            Err(error) => return Reply::NotSent { reason: error.to_string() },
+            Err(error) => return Reply::not_sent(error.to_string()),
         };
         if !connection.offers(&self.tool) {
             let reason = format!(
@@ -247,14 +269,12 @@ impl Tool for McpTool {
                 self.server.name(),
                 self.tool
             );
-            return Reply::NotSent { reason };
+            return Reply::not_sent(reason);
         }
         let schema = self.info.output_schema.as_ref();
-        connection.call(&self.tool, arguments, schema, &attempt).await
+        connection.call(&self.tool, arguments, schema, attempt).await
     }
-}
 
-impl McpTool {
     /// Returns a connection that knows which tools there are now.
     async fn ready(
         &self,

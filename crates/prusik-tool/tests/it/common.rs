@@ -107,7 +107,7 @@ pub fn lost(reply: &Reply) -> &str {
 
 pub fn not_sent(reply: &Reply) -> &str {
     match reply {
-        Reply::NotSent { reason } => reason,
+        Reply::NotSent { reason, .. } => reason,
         other => panic!("was sent: {other:?}"),
     }
 }

@@ -11,7 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use prusik_core::outcome::Reply;
-use prusik_tool::{ConnectError, ServerConfig, Toolbox, ToolboxError, Transport};
+use prusik_tool::{
+    BreakerPolicy, ConnectError, ServerConfig, ToolInfo, Toolbox, ToolboxError, Transport,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -230,4 +232,41 @@ async fn a_redirect_elsewhere_is_not_followed_with_our_keys() {
     config.limits.start_timeout_ms = 5_000;
     refused(config).await;
     assert_eq!(*peer.keys.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_left_alone_and_taken_up_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let url = format!("http://{address}/mcp");
+    let mut config = ServerConfig::new("peer", Transport::Http { url, headers: BTreeMap::new() });
+    config.breaker = BreakerPolicy { failures_max: 2, cooldown_ms: 600 };
+    config.limits.starts_max = 100;
+    let known = ToolInfo {
+        name: "peer__pay".to_owned(),
+        description: String::new(),
+        input_schema: json!({"type": "object"}),
+        output_schema: None,
+        hints: None,
+    };
+    let toolbox = Toolbox::builder().server(config).known([known]).build().unwrap();
+    for _ in 0..2 {
+        let reply = call(&toolbox, "peer__pay", json!({})).await;
+        assert!(!not_sent(&reply).contains("left alone"));
+    }
+    let reply = call(&toolbox, "peer__pay", json!({})).await;
+    let Reply::NotSent { reason, retry_after_ms } = reply else { panic!("{reply:?}") };
+    assert!(reason.contains("left alone after 2 calls"), "{reason}");
+    assert!((1..=600).contains(&retry_after_ms), "{retry_after_ms}");
+
+    let peer = Arc::new(Peer::default());
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let app = Router::new().route("/mcp", post(answer)).with_state(Arc::clone(&peer));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    tokio::time::sleep(std::time::Duration::from_millis(retry_after_ms)).await;
+    for _ in 0..3 {
+        assert_eq!(text(&call(&toolbox, "peer__pay", json!({})).await), "paid");
+    }
+    toolbox.shutdown().await;
 }

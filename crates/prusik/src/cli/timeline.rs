@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prusik_core::event::{Event, Found, ParkReason, PromptReason, Resolver, Verdict};
+use prusik_core::event::{
+    CloseHow, Event, Found, GroupClosing, Kept, ParkReason, PlannedCall, PromptReason, Resolver,
+    Verdict,
+};
 use prusik_core::ids::{CallId, Timestamp, Turn};
 use prusik_core::message::ToolInput;
 use prusik_core::outcome::Outcome;
-use prusik_core::run::{Definition, State, calls_of, text_of};
+use prusik_core::run::{COMMIT_GROUP, Definition, State, UNDO_GROUP, calls_of, text_of};
 
 use super::text::{Paint, count, duration, one_line, printable, usd};
 
@@ -170,25 +173,62 @@ impl Timeline {
                 vec![paint.cyan(&format!("↶ undone from here, by {}", printable(&started.by)))]
             }
             Event::CompensationPlanned(planned) => {
-                let mut lines = Vec::new();
-                for undo in &planned.undos {
-                    let (of, undone) = (undo.of, self.name(undo.of).to_owned());
-                    let arguments = undo.arguments.to_string();
-                    let shown = one_line(&arguments, ARGUMENT_CHARS);
-                    let tool = undo.tool.clone();
-                    let line = format!("  ↶ {} {tool} {shown} undoes {of} {undone}", undo.call);
-                    lines.push(paint.dim(&line));
-                    self.calls.insert(undo.call, Called { tool, arguments });
-                }
-                for kept in &planned.kept {
-                    let name = self.name(kept.call);
-                    let why = one_line(&kept.why, MESSAGE_CHARS);
-                    lines.push(paint.yellow(&format!("  ! {} {name} stays: {why}", kept.call)));
-                }
+                let mut lines = self.undo_lines(&planned.undos);
+                lines.extend(planned.kept.iter().map(|kept| self.kept_line(kept)));
                 lines
             }
+            Event::GroupClosing(closing) => self.closing_lines(closing),
             Event::RunStarted(_) | Event::CallsStarted(_) | Event::RunFinished(_) => Vec::new(),
         }
+    }
+
+    fn undo_lines(&mut self, undos: &[PlannedCall]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for undo in undos {
+            let (of, undone) = (undo.of, self.name(undo.of).to_owned());
+            let arguments = undo.arguments.to_string();
+            let shown = one_line(&arguments, ARGUMENT_CHARS);
+            let tool = undo.tool.clone();
+            let line = format!("  ↶ {} {tool} {shown} undoes {of} {undone}", undo.call);
+            lines.push(self.paint.dim(&line));
+            self.calls.insert(undo.call, Called { tool, arguments });
+        }
+        lines
+    }
+
+    fn kept_line(&self, kept: &Kept) -> String {
+        let why = one_line(&kept.why, MESSAGE_CHARS);
+        let line = format!("  ! {} {} stays: {why}", kept.call, self.name(kept.call));
+        self.paint.yellow(&line)
+    }
+
+    fn closing_lines(&mut self, closing: &GroupClosing) -> Vec<String> {
+        let groups = closing.groups.join(", ");
+        let groups = printable(&groups);
+        let mut lines = match closing.how {
+            CloseHow::Commit => {
+                for call in &closing.calls {
+                    let called =
+                        Called { tool: call.tool.clone(), arguments: call.arguments.to_string() };
+                    self.calls.insert(call.call, called);
+                }
+                let waiting = closing.calls.len();
+                let text =
+                    format!("  ⇉ group {groups} is committed; {waiting} calls waited for that");
+                vec![self.paint.cyan(&text)]
+            }
+            CloseHow::Undo => {
+                let why = closing.because.as_ref().map_or(String::new(), |because| {
+                    format!(": {}", one_line(because, MESSAGE_CHARS))
+                });
+                let mut lines =
+                    vec![self.paint.yellow(&format!("  ⇇ group {groups} is undone{why}"))];
+                lines.extend(self.undo_lines(&closing.calls));
+                lines
+            }
+        };
+        lines.extend(closing.kept.iter().map(|kept| self.kept_line(kept)));
+        lines
     }
 
     fn turn_line(&self, turn: Turn, tokens: u64, nano_usd: u64, ms: u64) -> String {
@@ -238,6 +278,10 @@ impl Timeline {
                 let what = format!("in doubt: {}", one_line(reason, MESSAGE_CHARS));
                 format!("  {} {head}  {}", paint.yellow("?"), paint.yellow(&what))
             }
+            Outcome::Deferred { group } => {
+                let what = paint.cyan(&format!("waits for group {}", printable(group)));
+                format!("  {} {head}  {} {what}", paint.cyan("…"), paint.dim(&arguments))
+            }
         }
     }
 
@@ -253,8 +297,13 @@ impl Timeline {
 
     /// Returns the effect class of a call's tool.
     pub fn class(&self, id: CallId) -> &'static str {
-        let tool = self.definition.agent().tool(self.name(id));
-        tool.map_or("?", |tool| tool.contract.effect.as_str())
+        match self.name(id) {
+            COMMIT_GROUP | UNDO_GROUP => "group",
+            name => {
+                let tool = self.definition.agent().tool(name);
+                tool.map_or("?", |tool| tool.contract.effect.as_str())
+            }
+        }
     }
 }
 

@@ -233,6 +233,7 @@ impl Teller {
                 | Event::RunForked(_)
                 | Event::CompensationStarted(_)
                 | Event::CompensationPlanned(_)
+                | Event::GroupClosing(_)
                 | Event::RunFinished(_) => {}
             }
         }

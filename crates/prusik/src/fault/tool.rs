@@ -78,7 +78,7 @@ impl Tool for FaultyTool {
         let said = |text: String| Reply::Returned(ToolResult::text(text));
         match self.fault(&attempt.arguments.to_string()) {
             None => self.inner.call(attempt).await,
-            Some(Fault::NotSent) => Reply::NotSent { reason },
+            Some(Fault::NotSent) => Reply::not_sent(reason),
             Some(Fault::LostBefore) => Reply::Lost { reason },
             Some(Fault::LostAfter) => match self.inner.call(attempt).await {
                 reply @ Reply::NotSent { .. } => reply,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use prusik_core::agent::{self, Limits, OnFailure};
+use prusik_core::agent::{self, Group, Limits, OnFailure};
 use prusik_core::budget::Budget;
 use prusik_core::contract::{Contract, EffectClass};
 use prusik_core::schema::check_schema;
@@ -49,6 +49,7 @@ struct Said {
     budget: Budget,
     limits: Limits,
     on_failure: OnFailure,
+    groups: Vec<Group>,
 }
 
 /// Why an agent does not hold together: everything that is wrong with it.
@@ -165,6 +166,18 @@ impl AgentBuilder {
     /// strictest reading: a write that nobody can ask about.
     pub fn contract(mut self, tool: impl Into<String>, contract: Contract) -> Self {
         self.said.contracts.insert(tool.into(), contract);
+        self
+    }
+
+    /// Lets calls of these tools take together or not at all. Those that can be undone are made at once;
+    /// those that cannot wait until the model commits the group.
+    pub fn group<T: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        tools: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let tools = tools.into_iter().map(Into::into).collect();
+        self.said.groups.push(Group { name: name.into(), tools });
         self
     }
 
@@ -358,6 +371,7 @@ impl Parts {
             }
         }
         problems.extend(mistaken_calls(&tools, |_| true));
+        problems.extend(mistaken_groups(&self.said.groups, &tools));
         if !problems.is_empty() {
             return Err(AgentError { agent: self.said.name.clone(), problems });
         }
@@ -370,8 +384,37 @@ impl Parts {
             output: self.said.output.clone(),
             limits: self.said.limits,
             on_failure: self.said.on_failure,
+            groups: self.said.groups.clone(),
         })
     }
+}
+
+/// Returns what is wrong with groups of tools.
+fn mistaken_groups(groups: &[Group], tools: &[agent::Tool]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for Group { name, tools: held } in groups {
+        for tool in held {
+            match tools.iter().find(|known| known.name == *tool && known.shown) {
+                None => {
+                    let shown = tools.iter().filter(|tool| tool.shown).map(|tool| tool.name.as_str());
+                    let help = suggestion(tool, "tools", shown.collect::<Vec<_>>());
+                    problems.push(format!("the group `{name}` has no tool `{tool}`: {help}"));
+                }
+                Some(known) if known.contract.effect == EffectClass::Read => problems.push(format!(
+                    "`{tool}` is a read, so there is nothing to take back: leave it out of the group \
+                     `{name}`"
+                )),
+                Some(_) => {}
+            }
+            if let Some(other) = taken.insert(tool, name) {
+                problems.push(format!(
+                    "`{tool}` stands in the groups `{other}` and `{name}`: a call belongs to one at most"
+                ));
+            }
+        }
+    }
+    problems
 }
 
 /// Returns what is wrong with the probes and undos that the contracts of these tools name.

@@ -53,8 +53,9 @@ pub struct Word {
 }
 
 /// What became of the wish to cancel a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
+    /// What its open groups did is undone before it ends: drive it.
+    Undoing(Box<Run>),
     /// It is cancelled. Nobody has found out whether these calls took effect.
     Done { unresolved: Vec<CallId> },
     /// Somebody drives it, and was told to stop it.
@@ -205,6 +206,7 @@ impl Prusik {
             let inputs = self.words(&held, word)?;
             // What was killed while it was undone goes on without a model.
             let asks = match &held.run().state().program {
+                Program::Agent(_) if held.run().state().is_ending() => Asks::ToolsAlone,
                 Program::Agent(_) => Asks::Model,
                 Program::Compensation(_) => Asks::ToolsAlone,
             };
@@ -291,7 +293,7 @@ impl Prusik {
         Ok(undo_preview(loaded.core().definition(), loaded.state(), &transcript))
     }
 
-    /// Ends a run where it stands; nothing is undone.
+    /// Ends a run where it stands; nothing is undone but what its open groups did.
     pub async fn cancel(&self, run: &RunId, reason: impl Into<String>) -> Result<Cancelled, Error> {
         let (by, reason) = (self.by.clone(), reason.into());
         let mut held = match self.engine.open(run).await {
@@ -303,7 +305,19 @@ impl Prusik {
             }
             Err(error) => return Err(error.into()),
         };
-        let changed = self.change(&mut held, Input::Cancelled { by, reason }).await;
+        let input = Input::Cancelled { by, reason };
+        if !held.run().state().open_groups().is_empty() {
+            return match self.again(held.run().definition().agent(), Asks::ToolsAlone).await {
+                Ok((world, tools)) => {
+                    Ok(Cancelled::Undoing(Box::new(self.run(held, world, tools, vec![input]))))
+                }
+                Err(error) => {
+                    held.release().await?;
+                    Err(error)
+                }
+            };
+        }
+        let changed = self.change(&mut held, input).await;
         let run = held.release().await?;
         changed?;
         Ok(Cancelled::Done { unresolved: run.state().unresolved(run.definition()) })

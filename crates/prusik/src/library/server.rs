@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use prusik_tool::{ServerConfig, Transport};
+use prusik_tool::{BreakerPolicy, ServerConfig, Transport};
 use secrecy::SecretString;
 
 use super::error::Error;
@@ -15,6 +15,7 @@ pub struct McpServer {
     name: String,
     wire: Wire,
     start_timeout_ms: Option<u64>,
+    breaker: Option<BreakerPolicy>,
 }
 
 #[derive(Debug, Clone)]
@@ -36,13 +37,13 @@ impl McpServer {
         let args = args.into_iter().map(Into::into).collect();
         let command = command.into();
         let wire = Wire::Stdio { command, args, cwd: None, env: Secrets::new() };
-        Self { name: name.into(), wire, start_timeout_ms: None }
+        Self { name: name.into(), wire, start_timeout_ms: None, breaker: None }
     }
 
     /// A server that speaks streamable HTTP. Its tools are called `name__tool`.
     pub fn http(name: impl Into<String>, url: impl Into<String>) -> Self {
         let wire = Wire::Http { url: url.into(), headers: Secrets::new() };
-        Self { name: name.into(), wire, start_timeout_ms: None }
+        Self { name: name.into(), wire, start_timeout_ms: None, breaker: None }
     }
 
     /// Adds what the server needs to know: a variable of the process's environment, or a header of
@@ -71,6 +72,13 @@ impl McpServer {
         self
     }
 
+    /// Sets when the server is left alone because it does not answer: after how many calls in a row (0
+    /// for never), and for how long, in milliseconds.
+    pub fn breaker(mut self, failures_max: u32, cooldown_ms: u64) -> Self {
+        self.breaker = Some(BreakerPolicy { failures_max, cooldown_ms });
+        self
+    }
+
     pub(crate) fn config(&self, home: Option<&Home>) -> Result<ServerConfig, Error> {
         let wire = match &self.wire {
             Wire::Stdio { command, args, cwd, env } => Transport::Stdio {
@@ -87,6 +95,7 @@ impl McpServer {
         if let Some(ms) = self.start_timeout_ms {
             config.limits.start_timeout_ms = ms;
         }
+        config.breaker = self.breaker.unwrap_or(config.breaker);
         if let Some(home) = home {
             config.children = Some(home.children()?);
             config.stderr_log = Some(home.log_of(&self.name));

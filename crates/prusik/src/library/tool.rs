@@ -150,7 +150,7 @@ impl<B: Body> prusik_tool::Tool for Function<B> {
 
     async fn call(&self, attempt: CallAttempt<'_>) -> Reply {
         if attempt.cancel.is_cancelled() {
-            return Reply::NotSent { reason: "cancelled before it started".to_owned() };
+            return Reply::not_sent("cancelled before it started");
         }
         let arguments = match serde_json::from_value(attempt.arguments.clone()) {
             Ok(arguments) => arguments,
@@ -385,7 +385,9 @@ impl RustTool {
                 landed: true,
                 ..Failed::new(kind::INVALID_RESULT, problem)
             }),
-            Reply::NotSent { reason } => Outcome::Failed(Failed::new(kind::UNAVAILABLE, reason)),
+            Reply::NotSent { reason, .. } => {
+                Outcome::Failed(Failed::new(kind::UNAVAILABLE, reason))
+            }
             Reply::Lost { reason } => Outcome::InDoubt { reason },
         })
     }

@@ -1,9 +1,14 @@
 //! What can be wrong between the parts of a project: references, missing files, limits.
 
+use std::collections::BTreeMap;
+
 use super::config::{CassetteMode, ContractConfig, Effect, ModelConfig, Provider};
 use super::error::{ProjectError, nearest, suggestion};
 use super::servers::is_http;
 use super::{AgentEntry, BUILT_IN_TOOLS, Project};
+
+/// Longest name of a group.
+const GROUP_NAME_BYTES_MAX: usize = 64;
 
 /// Checks everything; mistakes go to `errors`.
 pub(crate) fn project(project: &Project, errors: &mut Vec<ProjectError>) {
@@ -13,6 +18,7 @@ pub(crate) fn project(project: &Project, errors: &mut Vec<ProjectError>) {
     for (name, config) in &project.config.tools {
         contract(project, name, config, errors);
     }
+    groups(project, errors);
     super::review::check_allowed(project, errors);
     for agent in &project.agents {
         agent_model(project, agent, errors);
@@ -174,6 +180,39 @@ fn contract(
             let message = format!("the probe `{}` is not declared a read", probe.tool);
             let help = format!("add `{}: {{ effect: read }}` under `tools`", probe.tool);
             fail(&["probe", "tool"], message, &help);
+        }
+    }
+}
+
+fn groups(project: &Project, errors: &mut Vec<ProjectError>) {
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, config) in &project.config.groups {
+        let mut fail = |index: Option<usize>, message: String, help: &str| {
+            let index = index.map(|index| index.to_string());
+            let mut path = vec!["groups", name];
+            path.extend(index.iter().flat_map(|index| ["tools", index]));
+            errors.push(project.source.error(&path, message).with_help(help));
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || name.len() > GROUP_NAME_BYTES_MAX || !name.chars().all(plain) {
+            let message = format!("`{name}` cannot be the name of a group");
+            fail(None, message, "use letters, digits, `-` and `_`, at most 64 of them");
+        }
+        if config.tools.is_empty() {
+            fail(None, format!("the group `{name}` holds no tools"), "name at least one");
+        }
+        for (index, tool) in config.tools.iter().enumerate() {
+            if let Err((message, help)) = tool_exists(project, tool) {
+                fail(Some(index), message, &help);
+            }
+            if project.config.tools.get(tool).and_then(|tool| tool.effect) == Some(Effect::Read) {
+                let message = format!("`{tool}` is a read, so there is nothing to take back");
+                fail(Some(index), message, "leave it out of the group");
+            }
+            if let Some(other) = taken.insert(tool, name) {
+                let message = format!("`{tool}` stands in the group `{other}` already");
+                fail(Some(index), message, "a call belongs to one group at most");
+            }
         }
     }
 }

@@ -26,6 +26,10 @@ pub struct ProjectFile {
     /// `server__tool`. A tool without a contract is taken for a write that cannot be repeated.
     #[serde(default)]
     pub tools: BTreeMap<String, ContractConfig>,
+    /// Calls that take together or not at all, by the group's name. Those that can be undone are
+    /// made at once; those that cannot wait until the model commits the group.
+    #[serde(default)]
+    pub groups: BTreeMap<String, GroupConfig>,
     /// What `prusik lint` accepts and how much it takes for too much.
     #[serde(default)]
     pub lint: LintConfig,
@@ -207,6 +211,26 @@ pub struct ServerConfig {
     #[serde(default = "default_start_timeout_ms")]
     #[schemars(range(min = 1))]
     pub start_timeout_ms: u64,
+    /// When the server is left alone because it does not answer.
+    #[serde(default)]
+    pub breaker: BreakerConfig,
+}
+
+/// When a server is left alone because it does not answer. One call then tries it out, and if that is
+/// answered all goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerConfig {
+    /// Calls in a row without an answer; 0 if the server is never left alone.
+    pub failures_max: u32,
+    /// How long it is left alone, in milliseconds.
+    pub cooldown_ms: u64,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self { failures_max: 5, cooldown_ms: 10_000 }
+    }
 }
 
 pub(crate) fn default_start_timeout_ms() -> u64 {
@@ -267,6 +291,15 @@ pub struct ContractConfig {
     /// Findings of `prusik lint` that are accepted for this tool: the rule's id, and the reason.
     #[serde(default)]
     pub allow: BTreeMap<String, String>,
+}
+
+/// Calls that take together or not at all.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupConfig {
+    /// The tools whose calls belong to the group. None of them is a read, and none is in another
+    /// group.
+    pub tools: Vec<String>,
 }
 
 /// How the key of an `idempotent` call reaches the tool.

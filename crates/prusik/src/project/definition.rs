@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prusik_core::agent::{Agent, Limits, OnFailure, Tool};
+use prusik_core::agent::{Agent, Group, Limits, OnFailure, Tool};
 use prusik_core::contract::{
     Contract, DenyRule, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Undo,
 };
@@ -79,11 +79,13 @@ impl Project {
                 agent.source.error(&["model"], format!("there is no model `{alias}`")),
             )
         })?;
+        let tools = self.tools_of(agent, tools, &mut errors);
         let definition = Agent {
             name: agent.name.clone(),
             system: self.system_prompt(agent),
             model,
-            tools: self.tools_of(agent, tools, &mut errors),
+            groups: self.groups_of(&tools, &mut errors),
+            tools,
             budget: self.budget(agent),
             output: agent.output.clone(),
             limits: limits(agent.config.limits),
@@ -139,6 +141,30 @@ impl Project {
             errors.push(agent.source.error(&["tools"], problem));
         }
         tools
+    }
+
+    /// Returns the groups of which the agent may call a tool, with those tools.
+    fn groups_of(&self, held: &[Tool], errors: &mut Vec<ProjectError>) -> Vec<Group> {
+        let mut groups = Vec::new();
+        for (name, config) in &self.config.groups {
+            let mut tools = Vec::new();
+            for (index, tool) in config.tools.iter().enumerate() {
+                let Some(held) = held.iter().find(|held| held.name == *tool && held.shown) else {
+                    continue;
+                };
+                if held.contract.effect == EffectClass::Read {
+                    let message = format!("`{tool}` is a read, so there is nothing to take back");
+                    let index = index.to_string();
+                    let error = self.source.error(&["groups", name, "tools", &index], message);
+                    errors.push(error.with_help("leave it out of the group"));
+                }
+                tools.push(tool.clone());
+            }
+            if !tools.is_empty() {
+                groups.push(Group { name: name.clone(), tools });
+            }
+        }
+        groups
     }
 
     fn tool(&self, facts: &ToolFacts, shown: bool, errors: &mut Vec<ProjectError>) -> Tool {

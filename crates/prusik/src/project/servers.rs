@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::config::{ProjectFile, ServerConfig, default_start_timeout_ms};
+use super::config::{BreakerConfig, ProjectFile, ServerConfig, default_start_timeout_ms};
 use super::error::ProjectError;
 use super::source::{Source, read_text};
 use super::typed;
@@ -23,6 +23,7 @@ pub struct Server {
     pub file: PathBuf,
     pub transport: Transport,
     pub start_timeout_ms: u64,
+    pub breaker: BreakerConfig,
 }
 
 impl Server {
@@ -99,6 +100,7 @@ pub(crate) fn load(
                     file: source.file.clone(),
                     transport,
                     start_timeout_ms: server.start_timeout_ms,
+                    breaker: server.breaker,
                 },
             );
         }
@@ -226,9 +228,13 @@ fn load_mcp_json(root: &Path, errors: &mut Vec<ProjectError>) -> BTreeMap<String
             errors.push(source.error(&["mcpServers", &foreign], message).with_help(help));
             continue;
         }
-        let start_timeout_ms = default_start_timeout_ms();
-        let server =
-            Server { name: name.clone(), file: file.to_owned(), transport, start_timeout_ms };
+        let server = Server {
+            name: name.clone(),
+            file: file.to_owned(),
+            transport,
+            start_timeout_ms: default_start_timeout_ms(),
+            breaker: BreakerConfig::default(),
+        };
         servers.insert(name, server);
     }
     servers

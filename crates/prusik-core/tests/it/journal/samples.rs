@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use prusik_core::budget::{Budget, BudgetKind};
 use prusik_core::event::{
-    BudgetRaised, CallCompleted, CallDoubted, CallFailed, CallProbed, CallRetried, CallSettled,
-    CallsStarted, CompensationPlanned, CompensationStarted, Ending, Event, FailReason, Found, Kept,
-    ModelAnswered, ModelFailed, ParkReason, PromptReason, Prompted, Resolver, RunFinished,
-    RunForked, RunParked, RunRecovered, RunResumed, RunStarted, UndoCall, Undoing, Verdict,
+    AfterClosing, BudgetRaised, CallCompleted, CallDoubted, CallFailed, CallProbed, CallRetried,
+    CallSettled, CallsStarted, CloseHow, CompensationPlanned, CompensationStarted, Ending, Event,
+    FailReason, Found, GroupClosing, Kept, ModelAnswered, ModelFailed, ParkReason, PlannedCall,
+    PromptReason, Prompted, Resolver, RunFinished, RunForked, RunParked, RunRecovered, RunResumed,
+    RunStarted, Undoing, Verdict,
 };
 use prusik_core::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
 use prusik_core::message::{
@@ -48,6 +49,8 @@ pub fn inner_variants() -> Vec<(&'static str, BTreeSet<String>)> {
         ("Content", variants::<Content>()),
         ("Outcome", variants::<Outcome>()),
         ("Undoing", variants::<Undoing>()),
+        ("CloseHow", variants::<CloseHow>()),
+        ("AfterClosing", variants::<AfterClosing>()),
     ]
 }
 
@@ -70,6 +73,7 @@ pub fn all() -> BTreeMap<&'static str, Vec<Event>> {
         ("run_forked", run_forked()),
         ("compensation_started", compensation_started()),
         ("compensation_planned", compensation_planned()),
+        ("group_closing", group_closing()),
         ("run_finished", run_finished()),
     ])
 }
@@ -225,6 +229,7 @@ fn call_completed() -> Vec<Event> {
     events.push(completed(Outcome::Failed(landed), None));
     events.push(completed(ok(), Some(undo)));
     events.push(completed(ok(), Some(Undoing::Impossible { reason: "no id".into() })));
+    events.push(completed(Outcome::Deferred { group: "order".into() }, None));
     events
 }
 
@@ -292,7 +297,7 @@ fn run_forked() -> Vec<Event> {
 }
 
 fn failed_ending() -> Ending {
-    Ending::Failed { reason: FailReason::Refused, message: "no".into() }
+    Ending::Failed { reason: FailReason::Refused, message: "no".into(), kept: vec![] }
 }
 
 fn kept() -> Kept {
@@ -308,7 +313,7 @@ fn compensation_started() -> Vec<Event> {
 }
 
 fn compensation_planned() -> Vec<Event> {
-    let undo = UndoCall {
+    let undo = PlannedCall {
         call: CallId { turn: Turn(4), index: 1 },
         of: CALL,
         tool: "refund".into(),
@@ -319,13 +324,37 @@ fn compensation_planned() -> Vec<Event> {
     vec![planned(vec![undo], vec![kept()], true), planned(vec![], vec![], false)]
 }
 
+fn group_closing() -> Vec<Event> {
+    let calls = vec![PlannedCall {
+        call: CallId { turn: Turn(2), index: 513 },
+        of: CALL,
+        tool: "mail".into(),
+        arguments: json!({"to": "bob"}),
+    }];
+    let closing = |how, calls, kept, because, then| {
+        let groups = vec!["order".to_owned()];
+        Event::GroupClosing(GroupClosing { groups, how, calls, kept, because, then })
+    };
+    let because = Some("call 2.1 could not be made".to_owned());
+    let end = AfterClosing::End(Box::new(failed_ending()));
+    vec![
+        closing(CloseHow::Commit, calls.clone(), vec![], None, AfterClosing::Answer(OTHER)),
+        closing(CloseHow::Undo, calls, vec![kept()], because, end),
+    ]
+}
+
 fn run_finished() -> Vec<Event> {
     let answer = || "Done.".to_owned();
     let mut endings = vec![
         Ending::Completed { answer: answer(), output: Some(json!({"paid": 3})), failures: vec![] },
         Ending::Completed { answer: answer(), output: Some(json!(null)), failures: vec![] },
         Ending::Completed { answer: answer(), output: None, failures: vec![] },
-        Ending::Cancelled { by: "ann".into(), reason: "wrong task".into(), in_doubt: Vec::new() },
+        Ending::Cancelled {
+            by: "ann".into(),
+            reason: "wrong task".into(),
+            in_doubt: Vec::new(),
+            kept: Vec::new(),
+        },
     ];
     let reasons = [
         FailReason::Refused,
@@ -335,7 +364,11 @@ fn run_finished() -> Vec<Event> {
         FailReason::ContextFull,
         FailReason::UnknownStop,
     ];
-    endings.extend(reasons.map(|reason| Ending::Failed { reason, message: "why".into() }));
+    endings.extend(reasons.map(|reason| Ending::Failed {
+        reason,
+        message: "why".into(),
+        kept: vec![],
+    }));
     endings.extend([
         Ending::Completed {
             answer: answer(),
@@ -347,7 +380,12 @@ fn run_finished() -> Vec<Event> {
                 message: "limit: too much".into(),
             }],
         },
-        Ending::Cancelled { by: "ann".into(), reason: "late".into(), in_doubt: vec![CALL] },
+        Ending::Cancelled {
+            by: "ann".into(),
+            reason: "late".into(),
+            in_doubt: vec![CALL],
+            kept: vec![],
+        },
         Ending::Compensated {
             by: "on_failure".into(),
             was: Some(Box::new(failed_ending())),
@@ -355,6 +393,13 @@ fn run_finished() -> Vec<Event> {
             kept: vec![kept()],
         },
         Ending::Compensated { by: "ann".into(), was: None, undone: vec![], kept: vec![] },
+        Ending::Failed { reason: FailReason::GroupOpen, message: "why".into(), kept: vec![kept()] },
+        Ending::Cancelled {
+            by: "ann".into(),
+            reason: "late".into(),
+            in_doubt: vec![],
+            kept: vec![kept()],
+        },
     ]);
     endings.into_iter().map(|ending| Event::RunFinished(RunFinished { ending })).collect()
 }

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use prusik_core::budget::BudgetKind;
-use prusik_core::event::{CallFailed, Ending, ParkReason};
+use prusik_core::event::{CallFailed, Ending, Kept, ParkReason};
 use prusik_core::ids::CallId;
 use prusik_core::run::{Run, Stage, State, Status, waits_for_network};
 use prusik_engine::Observer;
@@ -97,7 +97,7 @@ pub async fn resume(place: &Place, args: ResumeArgs) -> Result<Exit, Stopped> {
     drive(place, prusik.resume_with(&id, word).await?).await
 }
 
-async fn drive(place: &Place, run: library::Run) -> Result<Exit, Stopped> {
+pub(super) async fn drive(place: &Place, run: library::Run) -> Result<Exit, Stopped> {
     let paint = Paint::for_stdout();
     let live = Arc::new(Live::new(run.core(), paint));
     let observer: Arc<dyn Observer> = if place.json {
@@ -195,6 +195,11 @@ pub fn exit_of(status: &Status) -> Exit {
     }
 }
 
+fn kept_lines(kept: &[Kept]) -> String {
+    let line = |kept: &Kept| format!("  call {} stays done: {}\n", kept.call, printable(&kept.why));
+    kept.iter().map(line).collect()
+}
+
 /// Returns how a run stands and the commands that bring it on.
 pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
     let option = place.option();
@@ -229,11 +234,12 @@ pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
             }
             text
         }
-        Status::Ended(Ending::Failed { message, .. }) => {
+        Status::Ended(Ending::Failed { message, kept, .. }) => {
             let look = format!("prusik{option} show {id}");
             format!(
-                "{}\n{look} shows how it came to that\n",
-                paint.red(&format!("✗ failed: {}", printable(message)))
+                "{}\n{}{look} shows how it came to that\n",
+                paint.red(&format!("✗ failed: {}", printable(message))),
+                kept_lines(kept),
             )
         }
         Status::Ended(Ending::Compensated { by, was, undone, kept }) => {
@@ -245,19 +251,16 @@ pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
             let head = format!("↶ undone by {by}: {}{was}", counted(undone.len(), "call"));
             let paint = if kept.is_empty() { paint.green(&head) } else { paint.yellow(&head) };
             let mut text = format!("{paint}\n");
-            for kept in kept {
-                let why = printable(&kept.why);
-                text.push_str(&format!("  call {} stays done: {why}\n", kept.call));
-            }
+            text.push_str(&kept_lines(kept));
             if !kept.is_empty() {
                 let again = format!("prusik{option} compensate {id}");
                 text.push_str(&format!("undo these by hand, or mend why and: {again}\n"));
             }
             text
         }
-        Status::Ended(Ending::Cancelled { by, reason, in_doubt }) => {
+        Status::Ended(Ending::Cancelled { by, reason, in_doubt, kept }) => {
             let head = format!("✗ cancelled by {}: {}", printable(by), printable(reason));
-            let mut text = format!("{}\n", paint.yellow(&head));
+            let mut text = format!("{}\n{}", paint.yellow(&head), kept_lines(kept));
             if !in_doubt.is_empty() {
                 text.push_str("nobody has found out whether this took effect:\n");
                 text.push_str(&open_calls(run, in_doubt));

@@ -77,6 +77,7 @@ fn every_mistake_is_named_with_the_way_out() {
         said(all().tool(bad_key())),
         said(all().tool(renamed())),
         said(all().unconfined_shell()),
+        said(all().group("a", ["pay", "find", "nobody"]).group("b", ["pay"])),
         said(all().hold("reed")),
         said(all().model(unpriced).budget(dear)),
     ];

@@ -163,13 +163,31 @@ async fn a_parked_run_is_raised_settled_forked_and_cancelled() {
     let forked = prusik.fork(parked.id(), Seq(4)).await.unwrap();
     assert_eq!(forked.writes.len(), 1);
     let cancelled = prusik.cancel(&forked.run, "not needed").await.unwrap();
-    assert_eq!(cancelled, Cancelled::Done { unresolved: Vec::new() });
+    assert!(matches!(cancelled, Cancelled::Done { unresolved } if unresolved.is_empty()));
 
     let raise = Budget { turns: Some(5), ..Budget::default() };
     let word = Word { raise, message: None };
     let run = prusik.resume_with(parked.id(), word).await.unwrap();
     assert_eq!(run.drive().await.unwrap().output::<Paid>().unwrap(), Paid { id: 1 });
     assert_eq!(bank.read().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_run_undoes_its_open_groups_first() {
+    let bank = Bank::new();
+    let budget = Budget { turns: Some(1), ..Budget::default() };
+    let prusik = at(clerk(&bank, PAYS_ANN).group("all", ["pay"]).build().unwrap());
+    let run = prusik.start_within("clerk", "Pay.", budget).await.unwrap();
+    let parked = run.drive().await.unwrap();
+    assert_eq!(bank.read(), ["pay Ann 5 Invoice"]);
+    let cancelled = prusik.cancel(parked.id(), "not needed").await.unwrap();
+    let Cancelled::Undoing(run) = cancelled else { panic!("its group is open") };
+    let done = run.drive().await.unwrap();
+    let Status::Ended(Ending::Cancelled { kept, .. }) = done.status() else {
+        panic!("{:?}", done.status())
+    };
+    assert!(kept.is_empty());
+    assert_eq!(bank.read().len(), 2);
 }
 
 #[tokio::test]
