@@ -234,6 +234,19 @@ pub mod kind {
     pub const GROUP_REFUSED: &str = "group_refused";
     /// The group could not take as a whole; what it did was undone.
     pub const GROUP_UNDONE: &str = "group_undone";
+
+    /// What only the runtime says of a call: no contract may give these another meaning.
+    pub const RESERVED: [&str; 9] = [
+        TOOL_ERROR,
+        INVALID_ARGUMENTS,
+        UNKNOWN_TOOL,
+        LOST,
+        INVALID_RESULT,
+        EMPTY_RESULT,
+        NOT_STARTED,
+        GROUP_REFUSED,
+        GROUP_UNDONE,
+    ];
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

@@ -246,8 +246,9 @@ impl Held {
         Appending { through, pending }
     }
 
-    /// Gives the run back, so that others may take it at once.
-    pub async fn release(self) -> Result<(), EngineError> {
-        Ok(self.store.release(&self.lease).await?)
+    /// Gives the run back, so that others may take it at once. Returns it as it was left.
+    pub async fn release(self) -> Result<Run, EngineError> {
+        self.store.release(&self.lease).await?;
+        Ok(self.run)
     }
 }

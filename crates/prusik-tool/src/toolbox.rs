@@ -27,7 +27,8 @@ pub enum ToolboxError {
     #[error("two MCP servers have the name `{name}`. Rename one of them.")]
     SameServerName { name: String },
     #[error(
-        "two tools have the name `{name}`: one of {first}, one of {second}. Rename the server."
+        "two tools have the name `{name}`: one of {first}, one of {second}. Rename one of them, or \
+         its server."
     )]
     SameToolName { name: String, first: String, second: String },
     /// At least one.
@@ -40,9 +41,10 @@ fn lines(errors: &[ConnectError]) -> String {
 }
 
 /// Collects what a toolbox is made of.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ToolboxBuilder {
     builtins: Option<Builtins>,
+    own: Vec<Arc<dyn Tool>>,
     servers: Vec<ServerConfig>,
     known: Vec<ToolInfo>,
 }
@@ -50,6 +52,12 @@ pub struct ToolboxBuilder {
 impl ToolboxBuilder {
     pub fn builtins(mut self, builtins: Builtins) -> Self {
         self.builtins = Some(builtins);
+        self
+    }
+
+    /// Adds a tool of the program that this is part of.
+    pub fn tool(mut self, tool: Arc<dyn Tool>) -> Self {
+        self.own.push(tool);
         self
     }
 
@@ -77,6 +85,9 @@ impl ToolboxBuilder {
             for tool in made {
                 tools.add("the built-in ones", tool)?;
             }
+        }
+        for tool in self.own {
+            tools.add("this program", tool)?;
         }
         let mut servers: BTreeMap<String, Arc<Server>> = BTreeMap::new();
         for config in self.servers {

@@ -1,24 +1,22 @@
 //! From a project to what a run is driven with: its model, its tools, its agent's definition.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use prusik_core::agent::Agent;
-use prusik_core::contract::EffectClass;
-use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest};
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
 use prusik_tool::{
     BreakerPolicy, Builtins, Children, LeftOut, ServerConfig, ServerLimits, ShellPolicy, ToolInfo,
-    Toolbox, Transport as Wire, builtin_contract, end_orphans,
+    Toolbox, Transport as Wire, builtin_contract,
 };
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Stopped, complain};
-use crate::fault;
+use crate::library::{
+    Asks, Connected, Error, Home, NoModel, OwnTool, Tell, Tools, Workshop, facts as facts_with,
+    world,
+};
 use crate::project::config::{self, ModelConfig, Provider};
 use crate::project::values::{SecretRef, Template};
 use crate::project::{self, Project, ProjectError, Server, ToolFacts};
@@ -37,86 +35,63 @@ const PROTECTED: [&str; 10] = [
     ".mcp.json",
     ".git",
 ];
-/// The folder where the processes that are started for runs are written down.
-const CHILDREN: &str = "children";
 /// The command that stands for this very binary, so that a project's own servers work uninstalled.
 const SELF_COMMAND: &str = "prusik";
 
-/// What a run needs to go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asks {
-    Model,
-    /// It is being undone: no key is needed for that.
-    ToolsAlone,
-}
-
-/// Stands where nobody asks.
-struct NoModel;
-
-#[async_trait]
-impl prusik_model::Model for NoModel {
-    async fn answer(
-        &self,
-        _request: &ModelRequest,
-        _progress: &mut (dyn FnMut(prusik_model::Delta) + Send),
-    ) -> Result<Answer, ModelError> {
-        Err(ModelError::new(ModelErrorKind::InvalidRequest, "a run that is undone asks no model"))
-    }
-}
-
-/// The tools of a run, whose servers end when it does.
-pub struct Tools(Toolbox);
-
-impl Tools {
-    /// Ends the servers and waits until they are gone.
-    pub async fn shutdown(self) {
-        self.0.shutdown().await;
-    }
+/// What a new run is started and driven with.
+pub(crate) struct Assembled {
+    pub definition: Agent,
+    pub world: World,
+    pub tools: Tools,
 }
 
 /// Connects what an agent needs for a new run: its model, and every server whose tools it may hold,
-/// since their schemas are part of the definition.
-pub async fn fresh(
+/// since their schemas are part of the definition. `own` are tools of the program.
+pub(crate) async fn fresh(
     project: &Project,
+    own: &[OwnTool],
     agent: Option<&str>,
-    talk: bool,
-) -> Result<(Agent, World, Tools), Stopped> {
+    tell: Tell<'_>,
+) -> Result<Assembled, Error> {
     let entry = project.agent(agent)?;
     let model = connect_model(project, project.model_alias(entry))?;
-    let servers = project.servers_for(entry);
-    let children = children(project)?;
-    let mut builder = Toolbox::builder().builtins(builtins(project, &children)?);
-    for server in servers {
-        builder = builder.server(server_config(project, server, &children)?);
-    }
-    let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
-    let waiting = |text: String| {
-        if talk {
-            complain(&text);
-        }
-    };
-    let connected = toolbox.connect_all(&CancellationToken::new(), &waiting).await;
-    let left_out = match connected {
-        Ok(left_out) => left_out,
+    let servers = project.servers_for(entry).into_iter();
+    let Connected { toolbox, .. } = workshop(project, servers, own)?.connect(tell).await?;
+    let made = project.agent_definition(agent, &Workshop::facts_of(&toolbox, own));
+    assembled(model, toolbox, made.map_err(Error::from)).await
+}
+
+/// Puts together what a new run needs, or ends what was started for it.
+pub(crate) async fn assembled(
+    model: Arc<dyn prusik_model::Model>,
+    toolbox: Toolbox,
+    made: Result<Agent, Error>,
+) -> Result<Assembled, Error> {
+    let made = made.and_then(|definition| {
+        let world = world(model, &toolbox, &definition)?;
+        Ok((definition, world))
+    });
+    match made {
+        Ok((definition, world)) => Ok(Assembled { definition, world, tools: Tools(toolbox) }),
         Err(error) => {
             toolbox.shutdown().await;
-            return Err(Stopped::unavailable(error.to_string()));
-        }
-    };
-    for tool in left_out.iter().filter(|_| talk) {
-        complain(&format!("{}: `{}` is left out: {}", tool.server, tool.tool, tool.reason));
-    }
-    let facts: Vec<ToolFacts> = toolbox.list().into_iter().map(facts).collect();
-    match project.agent_definition(agent, &facts) {
-        Ok(definition) => {
-            let world = world(model, &toolbox, &definition)?;
-            Ok((definition, world, Tools(toolbox)))
-        }
-        Err(errors) => {
-            toolbox.shutdown().await;
-            Err(errors.into())
+            Err(error)
         }
     }
+}
+
+fn workshop<'a>(
+    project: &Project,
+    servers: impl Iterator<Item = &'a Server>,
+    own: &[OwnTool],
+) -> Result<Workshop, Error> {
+    let children = home(project).children()?;
+    let servers = servers.map(|server| server_config(project, server, &children));
+    Ok(Workshop {
+        builtins: Some(builtins(project, &children)?),
+        servers: servers.collect::<Result<_, _>>()?,
+        own: own.to_vec(),
+    })
 }
 
 /// What the tools of a project say of themselves.
@@ -128,13 +103,8 @@ pub struct Listed {
 }
 
 /// Asks every server of a project for its tools, and ends it again.
-pub async fn listed(project: &Project) -> Result<Listed, Stopped> {
-    let children = children(project)?;
-    let mut builder = Toolbox::builder().builtins(builtins(project, &children)?);
-    for server in project.servers() {
-        builder = builder.server(server_config(project, server, &children)?);
-    }
-    let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
+pub async fn listed(project: &Project) -> Result<Listed, Error> {
+    let toolbox = workshop(project, project.servers(), &[])?.toolbox()?;
     let (left_out, problem) = match toolbox.connect_all(&CancellationToken::new(), &|_| ()).await {
         Ok(left_out) => (left_out, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
@@ -146,83 +116,36 @@ pub async fn listed(project: &Project) -> Result<Listed, Stopped> {
 
 /// Connects what a run needs to go on. Its tools are those of its definition; a server is started
 /// by the first call that needs it.
-///
-/// The run's lease is held by now: nobody else starts anything for it. What a dead driver of it left
-/// running is ended first, so that no call of it lands after its probe was asked.
-pub async fn again(
+pub(crate) fn again(
     project: &Project,
+    own: &[OwnTool],
     agent: &Agent,
     asks: Asks,
-) -> Result<(World, Tools), Stopped> {
-    no_orphans(project).await?;
+) -> Result<(World, Tools), Error> {
     let model = match asks {
         Asks::Model => connect_model(project, &agent.model.alias)?,
         Asks::ToolsAlone => Arc::new(NoModel),
     };
-    let known = agent.tools.iter().map(|tool| ToolInfo {
-        name: tool.name.clone(),
-        description: tool.description.clone(),
-        input_schema: tool.input_schema.clone(),
-        output_schema: tool.output_schema.clone(),
-        hints: None,
-    });
-    let children = children(project)?;
-    let mut builder = Toolbox::builder().builtins(builtins(project, &children)?).known(known);
-    for server in project.servers() {
-        let prefix = format!("{}__", server.name);
-        if agent.tools.iter().any(|tool| tool.name.starts_with(&prefix)) {
-            builder = builder.server(server_config(project, server, &children)?);
-        }
-    }
-    let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
+    let toolbox = workshop(project, project.servers(), own)?.known(agent)?;
     let world = world(model, &toolbox, agent)?;
     Ok((world, Tools(toolbox)))
 }
 
-/// Ends what killed processes left running for runs of the project. Whoever says, or lets a probe say,
-/// whether a call landed, does this first; the run's lease must be held by then.
-pub async fn no_orphans(project: &Project) -> Result<(), Stopped> {
-    let folder = state_folder(project).join(CHILDREN);
-    let ended = tokio::task::spawn_blocking(move || end_orphans(&folder)).await;
-    let ended = ended.map_err(|error| Stopped::unavailable(error.to_string()))?;
-    ended.map(|_| ()).map_err(|error| Stopped::unavailable(error.to_string()))
-}
-
-fn world(
-    model: Arc<dyn prusik_model::Model>,
-    toolbox: &Toolbox,
-    agent: &Agent,
-) -> Result<World, Stopped> {
-    let tools: BTreeMap<_, _> = agent
-        .tools
-        .iter()
-        .filter_map(|tool| Some((tool.name.clone(), toolbox.get(&tool.name)?)))
-        .collect();
-    let is_read =
-        |name: &str| agent.tool(name).is_some_and(|tool| tool.contract.effect == EffectClass::Read);
-    fault::world(World { model, tools }, is_read)
-}
-
 pub fn facts(info: ToolInfo) -> ToolFacts {
-    ToolFacts {
-        contract: builtin_contract(&info.name),
-        name: info.name,
-        description: info.description,
-        input_schema: info.input_schema,
-        output_schema: info.output_schema,
-    }
+    let contract = builtin_contract(&info.name);
+    facts_with(info, contract)
 }
 
-fn builtins(project: &Project, children: &Children) -> Result<Builtins, Stopped> {
+fn builtins(project: &Project, children: &Children) -> Result<Builtins, Error> {
     let workspace = project.workspace();
     std::fs::create_dir_all(&workspace).map_err(|error| {
-        Stopped::misuse(format!("the workspace {} cannot be made: {error}", workspace.display()))
+        Error::Misuse(format!("the workspace {} cannot be made: {error}", workspace.display()))
     })?;
     Ok(Builtins {
         workspace,
         protected: protected(project),
         hidden: hidden(project),
-        state: state_folder(project).join("edits"),
+        state: home(project).edits(),
         shell: if project.has_unconfined_shell() {
             ShellPolicy::Unconfined
         } else {
@@ -254,36 +177,24 @@ fn hidden(project: &Project) -> Vec<PathBuf> {
         paths.extend(server.secret_files().into_iter().map(Path::to_owned));
     }
     let mut paths: Vec<PathBuf> = paths.iter().map(|path| project.root().join(path)).collect();
-    let store = project.store_path();
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = store.clone().into_os_string();
-        name.push(suffix);
-        paths.push(name.into());
-    }
-    let state = state_folder(project);
-    paths.extend(["owners", "logs", "edits", CHILDREN].map(|name| state.join(name)));
+    paths.extend(home(project).hidden());
     paths
 }
 
-/// The folder of the store, where Prusik keeps what is its own.
-fn state_folder(project: &Project) -> PathBuf {
-    project.store_path().parent().map_or_else(|| project.root().to_owned(), Path::to_owned)
-}
-
-fn children(project: &Project) -> Result<Children, Stopped> {
-    let kept = Children::kept_in(&state_folder(project).join(CHILDREN));
-    kept.map_err(|error| Stopped::unavailable(error.to_string()))
+/// Where Prusik keeps what is its own.
+fn home(project: &Project) -> Home {
+    Home::of_store(&project.store_path())
 }
 
 fn server_config(
     project: &Project,
     server: &Server,
     children: &Children,
-) -> Result<ServerConfig, Stopped> {
+) -> Result<ServerConfig, Error> {
     let env = |name: &str| std::env::var(name).ok();
     let problem = |problem: String| {
         let message = format!("server `{}`: {problem}", server.name);
-        Stopped::from(project::ProjectErrors::from(ProjectError::of_file(&server.file, message)))
+        Error::from(ProjectError::of_file(&server.file, message))
     };
     let resolve = |template: &Template| template.resolve(project.root(), &env).map_err(problem);
     let plain =
@@ -303,7 +214,7 @@ fn server_config(
                 env: env
                     .iter()
                     .map(|(name, value)| Ok((name.clone(), resolve(value)?)))
-                    .collect::<Result<_, Stopped>>()?,
+                    .collect::<Result<_, Error>>()?,
                 cwd: Some(cwd.clone()),
             }
         }
@@ -312,7 +223,7 @@ fn server_config(
             headers: headers
                 .iter()
                 .map(|(name, value)| Ok((name.clone(), resolve(value)?)))
-                .collect::<Result<_, Stopped>>()?,
+                .collect::<Result<_, Error>>()?,
         },
         project::Transport::Unsupported { kind } => {
             return Err(problem(format!(
@@ -326,29 +237,26 @@ fn server_config(
     let config::BreakerConfig { failures_max, cooldown_ms } = server.breaker;
     config.breaker = BreakerPolicy { failures_max, cooldown_ms };
     config.children = Some(children.clone());
-    config.stderr_log =
-        Some(state_folder(project).join("logs").join(format!("{}.log", server.name)));
+    config.stderr_log = Some(home(project).log_of(&server.name));
     Ok(config)
 }
 
-fn connect_model(project: &Project, alias: &str) -> Result<Arc<dyn prusik_model::Model>, Stopped> {
+fn connect_model(project: &Project, alias: &str) -> Result<Arc<dyn prusik_model::Model>, Error> {
     let config = project.model(alias).ok_or_else(|| {
         let names: Vec<&str> = project.config().models.keys().map(String::as_str).collect();
-        Stopped::misuse(format!(
+        Error::Misuse(format!(
             "prusik.yaml: there is no model `{alias}`; it has {}",
             names.join(", ")
         ))
     })?;
-    connection(project, alias, config)?.connect().map_err(|error| {
-        let place = project.error_at(&["models", alias], error.to_string());
-        Stopped::misuse(place.to_string())
-    })
+    connection(project, alias, config)?
+        .connect()
+        .map_err(|error| Error::from(project.error_at(&["models", alias], error.to_string())))
 }
 
-fn connection(project: &Project, alias: &str, config: &ModelConfig) -> Result<Connection, Stopped> {
+fn connection(project: &Project, alias: &str, config: &ModelConfig) -> Result<Connection, Error> {
     let missing = |key: &str| {
-        let error = project.error_at(&["models", alias], format!("model `{alias}` needs `{key}`"));
-        Stopped::misuse(error.to_string())
+        Error::from(project.error_at(&["models", alias], format!("model `{alias}` needs `{key}`")))
     };
     let server = |default: &str| {
         prusik_model::Server::new(

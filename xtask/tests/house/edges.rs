@@ -6,12 +6,13 @@ use serde_json::Value;
 use crate::metadata;
 
 /// Each crate, and the crates of the workspace that it may depend on.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("prusik-core", &[]),
     ("prusik-check", &["prusik-core"]),
     ("prusik-store", &["prusik-core"]),
     ("prusik-model", &["prusik-core"]),
     ("prusik-tool", &["prusik-core"]),
+    ("prusik-macros", &[]),
     ("prusik-engine", &["prusik-core", "prusik-model", "prusik-store", "prusik-tool"]),
     (
         "prusik",
@@ -19,6 +20,7 @@ const EDGES: [(&str, &[&str]); 9] = [
             "prusik-check",
             "prusik-core",
             "prusik-engine",
+            "prusik-macros",
             "prusik-model",
             "prusik-store",
             "prusik-tool",

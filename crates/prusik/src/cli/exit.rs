@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use prusik_engine::{DriveError, EngineError};
 use prusik_store::StoreError;
+use prusik_tool::ToolboxError;
 
+use crate::library::Error;
 use crate::project::ProjectErrors;
 
 /// What the process tells its caller. Scripts rely on the numbers.
@@ -120,5 +122,28 @@ impl From<EngineError> for Stopped {
 impl From<DriveError> for Stopped {
     fn from(DriveError::Engine(error): DriveError) -> Self {
         error.into()
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Project(errors) => errors.into(),
+            Error::Store(error) => error.into(),
+            Error::Engine(error) => error.into(),
+            Error::Tools(ToolboxError::Servers(_)) | Error::Unavailable(_) => {
+                Self::unavailable(error.to_string())
+            }
+            Error::OverBudget { kind, .. } => {
+                Self::misuse(format!("{error}, with --raise {kind}=…"))
+            }
+            Error::Agent(_)
+            | Error::Model(_)
+            | Error::Tools(_)
+            | Error::Ended { .. }
+            | Error::NotEnded { .. }
+            | Error::NotParked { .. }
+            | Error::Misuse(_) => Self::misuse(error.to_string()),
+        }
     }
 }

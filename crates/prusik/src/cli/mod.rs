@@ -17,7 +17,7 @@ use clap::{CommandFactory, Parser};
 
 pub use args::Cli;
 pub use exit::{Exit, Stopped};
-pub(crate) use live::complain;
+pub(crate) use timeline::park_reason;
 
 use crate::cli::args::Command;
 

@@ -20,7 +20,7 @@ use prusik_engine::{Clock, SystemClock, World};
 use prusik_store::Store;
 
 pub use self::store::{Point, StoreFaults};
-use crate::cli::Stopped;
+use crate::library::Error;
 
 /// The variable that asks for a crash.
 pub const CRASH: &str = "PRUSIK_CRASH";
@@ -88,19 +88,19 @@ impl Faults {
     }
 }
 
-fn asked_for() -> Result<Option<Faults>, Stopped> {
+fn asked_for() -> Result<Option<Faults>, Error> {
     let Ok(text) = std::env::var(FAULTS) else { return Ok(None) };
-    Faults::parse(&text).map(Some).ok_or_else(|| {
-        Stopped::misuse(format!("{FAULTS} is SEED:PROCESS:FAMILY, and not `{text}`"))
-    })
+    Faults::parse(&text)
+        .map(Some)
+        .ok_or_else(|| Error::Misuse(format!("{FAULTS} is SEED:PROCESS:FAMILY, and not `{text}`")))
 }
 
 /// Returns the store with the faults that the environment asks for, if any.
-pub fn store(store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Stopped> {
+pub fn store(store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Error> {
     let crash = match std::env::var(CRASH) {
         Err(_) => None,
         Ok(text) => Some(Point::parse(&text).ok_or_else(|| {
-            Stopped::misuse(format!("{CRASH} is before:N or after:N, and not `{text}`"))
+            Error::Misuse(format!("{CRASH} is before:N or after:N, and not `{text}`"))
         })?),
     };
     let mut faults = StoreFaults { crash, ..StoreFaults::default() };
@@ -119,7 +119,7 @@ pub fn store(store: Arc<dyn Store>) -> Result<Arc<dyn Store>, Stopped> {
 }
 
 /// Returns the clock of the engine.
-pub fn clock() -> Result<Arc<dyn Clock>, Stopped> {
+pub fn clock() -> Result<Arc<dyn Clock>, Error> {
     Ok(match asked_for()? {
         Some(faults) if faults.draw(&["clock"], 4) == 0 => {
             Arc::new(clock::ShiftedClock::new(&faults))
@@ -129,7 +129,7 @@ pub fn clock() -> Result<Arc<dyn Clock>, Stopped> {
 }
 
 /// Returns the world with the faults that the environment asks for, if any.
-pub fn world(world: World, is_read: impl Fn(&str) -> bool) -> Result<World, Stopped> {
+pub fn world(world: World, is_read: impl Fn(&str) -> bool) -> Result<World, Error> {
     let Some(faults) = asked_for()? else { return Ok(world) };
     let tools = world.tools.into_iter().map(|(name, tool)| {
         let read = is_read(&name);

@@ -174,7 +174,8 @@ fn contract(
     }
     if let Some(probe) = &config.probe {
         let declared = project.config.tools.get(&probe.tool).and_then(|other| other.effect);
-        let built_in = BUILT_IN_TOOLS.contains(&probe.tool.as_str());
+        let own = project.own.iter().any(|tool| tool.name == probe.tool);
+        let built_in = own || BUILT_IN_TOOLS.contains(&probe.tool.as_str());
         if declared != Some(Effect::Read) && !(built_in && declared.is_none()) {
             let message = format!("the probe `{}` is not declared a read", probe.tool);
             let help = format!("add `{}: {{ effect: read }}` under `tools`", probe.tool);
@@ -221,7 +222,8 @@ fn tool_exists(project: &Project, name: &str) -> Result<(), (String, String)> {
     let of_a_server = project.servers.keys().any(|server| {
         name.strip_prefix(server.as_str()).is_some_and(|rest| rest.starts_with("__"))
     });
-    if of_a_server || BUILT_IN_TOOLS.contains(&name) {
+    let own = project.own.iter().any(|tool| tool.name == name);
+    if of_a_server || own || BUILT_IN_TOOLS.contains(&name) {
         return Ok(());
     }
     if let Some((server, tool)) = name.split_once("__") {

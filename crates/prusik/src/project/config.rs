@@ -407,7 +407,7 @@ pub enum OnFailureConfig {
 }
 
 /// How often and how soon a failed try is repeated: exponentially, with jitter.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryConfig {
     /// Tries in all; 1 means no retry.

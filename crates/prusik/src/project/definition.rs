@@ -10,10 +10,11 @@ use prusik_core::schema::check_schema;
 use serde_json::Value;
 
 use super::config::{
-    ContractConfig, Effect, EmptyConfig, KeyConfig, LimitsConfig, OnFailureConfig,
+    ContractConfig, Effect, EmptyConfig, KeyConfig, LimitsConfig, OnFailureConfig, RetryConfig,
 };
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
 use super::{AgentEntry, Project, SHELL_TOOL, Server};
+use crate::library::mistaken_calls;
 
 /// What a connected tool says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,12 +35,19 @@ impl Project {
         let mut patterns: BTreeSet<&str> = agent.tools.iter().map(String::as_str).collect();
         loop {
             let held = |name: &str| patterns.iter().any(|pattern| matches(pattern, name));
+            let own = self.own.iter().filter(|tool| held(&tool.name)).filter_map(|tool| {
+                let contract = tool.contract.as_ref()?;
+                let probe = contract.probe.as_ref().map(|probe| probe.tool.as_str());
+                let undo = contract.undo.as_ref().map(|undo| undo.tool.as_str());
+                Some(probe.into_iter().chain(undo))
+            });
             let asked: Vec<&str> = self
                 .config
                 .tools
                 .iter()
                 .filter(|(name, _)| held(name))
                 .flat_map(|(_, contract)| others_of(contract))
+                .chain(own.flatten())
                 .filter(|tool| !patterns.contains(tool))
                 .collect();
             if asked.is_empty() {
@@ -114,32 +122,25 @@ impl Project {
         }
         self.check_contract_names(agent, &known, errors);
 
-        // The order of what the servers list may change; that of a definition must not.
-        let mut held: BTreeMap<&str, bool> = known
+        let shown = known
             .keys()
-            .filter(|name| agent.tools.iter().any(|pattern| matches(pattern, name)))
-            .map(|name| (*name, true))
-            .collect();
-        let mut queue: Vec<&str> = held.keys().copied().collect();
-        while let Some(name) = queue.pop() {
-            let Some(contract) = self.config.tools.get(name) else { continue };
-            for (key, tool) in others_by_key(contract) {
-                match known.get_key_value(tool) {
-                    Some((tool, _)) if !held.contains_key(tool) => {
-                        held.insert(tool, false);
-                        queue.push(tool);
-                    }
-                    Some(_) => {}
-                    None => {
-                        let message = format!("there is no tool `{tool}`");
-                        let help = suggestion(tool, "tools", known.keys().copied());
-                        let path = ["tools", name, key, "tool"];
-                        errors.push(self.source.error(&path, message).with_help(help));
-                    }
-                }
-            }
+            .copied()
+            .filter(|name| agent.tools.iter().any(|pattern| matches(pattern, name)));
+        let contract =
+            |name: &str| contract(self.config.tools.get(name), known[name].contract.as_ref());
+        let missing = |of: &str, key: &str, tool: &str| {
+            let message = format!("there is no tool `{tool}`");
+            let help = suggestion(tool, "tools", known.keys().copied());
+            errors.push(self.source.error(&["tools", of, key, "tool"], message).with_help(help));
+        };
+        let held = hold(known.keys().copied(), shown, contract, missing);
+        let tools: Vec<Tool> =
+            held.into_iter().map(|(name, shown)| self.tool(known[name], shown, errors)).collect();
+        let own = |name: &str| self.own.iter().any(|own| own.name == name);
+        for problem in mistaken_calls(&tools, own) {
+            errors.push(agent.source.error(&["tools"], problem));
         }
-        held.into_iter().map(|(name, shown)| self.tool(known[name], shown, errors)).collect()
+        tools
     }
 
     /// Returns the groups of which the agent may call a tool, with those tools.
@@ -326,13 +327,40 @@ impl Project {
     }
 }
 
-fn others_of(contract: &ContractConfig) -> impl Iterator<Item = &str> {
-    others_by_key(contract).map(|(_, tool)| tool)
+/// Returns the tools that an agent holds, each with whether its model is shown it: those that are
+/// `shown`, and those that the contracts of held ones call. A call of what is not `known` goes to
+/// `missing`, as the tool whose contract it is, its key, and the one that is not there.
+pub(crate) fn hold<'a>(
+    known: impl Iterator<Item = &'a str>,
+    shown: impl Iterator<Item = &'a str>,
+    contract: impl Fn(&str) -> Contract,
+    mut missing: impl FnMut(&str, &str, &str),
+) -> BTreeMap<&'a str, bool> {
+    // The order of what the servers list may change; that of a definition must not.
+    let known: BTreeSet<&str> = known.collect();
+    let mut held: BTreeMap<&str, bool> = shown.map(|name| (name, true)).collect();
+    let mut queue: Vec<&str> = held.keys().copied().collect();
+    while let Some(name) = queue.pop() {
+        let contract = contract(name);
+        let probe = contract.probe.as_ref().map(|probe| ("probe", &probe.tool));
+        let undo = contract.undo.as_ref().map(|undo| ("undo", &undo.tool));
+        for (key, tool) in probe.into_iter().chain(undo) {
+            match known.get(tool.as_str()) {
+                Some(tool) if !held.contains_key(tool) => {
+                    held.insert(tool, false);
+                    queue.push(tool);
+                }
+                Some(_) => {}
+                None => missing(name, key, tool),
+            }
+        }
+    }
+    held
 }
 
-fn others_by_key(contract: &ContractConfig) -> impl Iterator<Item = (&'static str, &str)> {
-    let probe = contract.probe.as_ref().map(|probe| ("probe", probe.tool.as_str()));
-    let undo = contract.undo.as_ref().map(|undo| ("undo", undo.tool.as_str()));
+fn others_of(contract: &ContractConfig) -> impl Iterator<Item = &str> {
+    let probe = contract.probe.as_ref().map(|probe| probe.tool.as_str());
+    let undo = contract.undo.as_ref().map(|undo| undo.tool.as_str());
     probe.into_iter().chain(undo)
 }
 
@@ -396,19 +424,25 @@ pub(super) fn contract(config: Option<&ContractConfig>, built_in: Option<&Contra
     }
     contract.empty_fails |= config.empty == EmptyConfig::Error;
     if let Some(retry) = &config.retry {
-        let RetryPolicy { attempts_max, backoff_ms, backoff_ms_max, deadline_ms } = contract.retry;
-        let backoff_ms = retry.backoff_ms.unwrap_or(backoff_ms);
-        contract.retry = RetryPolicy {
-            attempts_max: retry.attempts_max.unwrap_or(attempts_max),
-            backoff_ms,
-            backoff_ms_max: retry.backoff_ms_max.unwrap_or(backoff_ms_max).max(backoff_ms),
-            deadline_ms: retry.deadline_ms.or(deadline_ms),
-        };
+        contract.retry = retry.over(contract.retry);
     }
     contract.timeout_ms = config.timeout_ms.unwrap_or(contract.timeout_ms);
     contract.result_bytes_max = config.result_bytes_max.unwrap_or(contract.result_bytes_max);
     contract.parallel = config.parallel.unwrap_or(contract.parallel);
     contract
+}
+
+impl RetryConfig {
+    /// Returns `base` with all that this declares.
+    pub(crate) fn over(&self, base: RetryPolicy) -> RetryPolicy {
+        let backoff_ms = self.backoff_ms.unwrap_or(base.backoff_ms);
+        RetryPolicy {
+            attempts_max: self.attempts_max.unwrap_or(base.attempts_max),
+            backoff_ms,
+            backoff_ms_max: self.backoff_ms_max.unwrap_or(base.backoff_ms_max).max(backoff_ms),
+            deadline_ms: self.deadline_ms.or(base.deadline_ms),
+        }
+    }
 }
 
 fn limits(config: LimitsConfig) -> Limits {
@@ -422,7 +456,7 @@ fn limits(config: LimitsConfig) -> Limits {
 }
 
 /// Returns whether `name` is what `pattern` says, where `*` is any text and `?` any character.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     walk(pattern, name).contains(&pattern.len())
 }
 

@@ -28,12 +28,15 @@ use prusik_core::budget::Budget;
 use prusik_core::model::{ModelSpec, Price};
 
 pub use agents::AgentEntry;
+pub(crate) use agents::is_name as is_agent_name;
 pub use config::{CassetteMode, ModelConfig, Provider};
 use config::{PriceConfig, ProjectFile, Shell};
 pub use definition::ToolFacts;
+pub(crate) use definition::{hold, matches as pattern_matches};
 pub(crate) use error::suggestion;
 pub use error::{Place, ProjectError, ProjectErrors};
 pub use schema::{SchemaOf, schema};
+pub(crate) use servers::is_loopback;
 pub use servers::{Server, Transport};
 pub use source::FILE_BYTES_MAX;
 use source::{Source, read_text};
@@ -55,6 +58,8 @@ pub struct Project {
     servers: BTreeMap<String, Server>,
     agents: Vec<AgentEntry>,
     guidance: Option<String>,
+    /// The tools of the program that has loaded it.
+    own: Vec<ToolFacts>,
 }
 
 impl Project {
@@ -74,6 +79,11 @@ impl Project {
 
     /// Loads the project in `root`.
     pub fn load(root: &Path) -> Result<Self, ProjectErrors> {
+        Self::load_with(root, Vec::new())
+    }
+
+    /// Loads the project in `root`, whose agents may hold tools of this program besides.
+    pub fn load_with(root: &Path, own: Vec<ToolFacts>) -> Result<Self, ProjectErrors> {
         let file = Path::new(PROJECT_FILE);
         let text = match read_text(&root.join(file), file) {
             Ok(text) => text,
@@ -104,7 +114,8 @@ impl Project {
             return Err(errors_of(errors));
         };
         let servers = servers::load(root, &source, &config, &mut errors);
-        let project = Self { root: root.to_owned(), source, config, servers, agents, guidance };
+        let project =
+            Self { root: root.to_owned(), source, config, servers, agents, guidance, own };
         // References are checked only where all that they may name could be read: otherwise one
         // mistake would show as many.
         if errors.is_empty() {

@@ -7,6 +7,9 @@
 //! - `console run`: each line `$ …` is run by a shell, with the built binary on its path. It must
 //!   succeed, or end as its comment `# exit code N` says; each other line must occur in what the
 //!   command before it printed, `…` standing for anything;
+//! - a path of the repository (`rust crates/prusik/examples/x.rs`): the block stands in that file, word
+//!   for word, and the file is compiled and run elsewhere;
+//! - `rust compile`: the block compiles with the library;
 //! - nothing: the block is shown only.
 
 use std::collections::BTreeSet;
@@ -17,6 +20,7 @@ use prusik::project::Project;
 use prusik_model::Script;
 use serde_json::Value;
 
+use crate::compile_fail::{compile, library};
 use crate::prusik::{json_lines, prusik, said, write_files};
 
 struct Block {
@@ -77,6 +81,13 @@ impl Reader {
                 self.load(block.line);
                 self.commands(block);
             }
+            "compile" if block.language == "rust" => self.compile(block),
+            path if block.language == "rust" => {
+                let found = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+                if !found.contains(&block.text) {
+                    self.problems.push(format!("line {}: not in {path}", block.line));
+                }
+            }
             path => {
                 if path == "prusik.yaml" {
                     self.load(block.line);
@@ -89,6 +100,15 @@ impl Reader {
                     self.problems.push(format!("line {}: {error}", block.line));
                 }
             }
+        }
+    }
+
+    fn compile(&mut self, block: &Block) {
+        let file = self.root.path().join("block.rs");
+        std::fs::write(&file, &block.text).unwrap();
+        let (compiles, said) = compile(&file, &library());
+        if !compiles {
+            self.problems.push(format!("line {}: does not compile\n{said}", block.line));
         }
     }
 
@@ -214,6 +234,12 @@ three
 $ exit 4
 $ exit 3   # exit code 3
 ```
+```rust compile
+pub fn f() -> u32 { true }
+```
+```rust crates/prusik/examples/first.rs
+fn nobody_wrote_this() {}
+```
 ```console
 $ exit 5
 ```
@@ -223,10 +249,15 @@ $ exit 5
         reader.read(&block);
     }
     let problems = reader.problems.join("\n");
-    assert_eq!(reader.problems.len(), 4, "{problems}");
-    for part in
-        ["scripts/a.yaml", "unknown key `modles`", "not printed: three", "exit 4: exit code 4"]
-    {
+    assert_eq!(reader.problems.len(), 6, "{problems}");
+    for part in [
+        "scripts/a.yaml",
+        "unknown key `modles`",
+        "not printed: three",
+        "exit 4: exit code 4",
+        "does not compile",
+        "not in crates/prusik/examples/first.rs",
+    ] {
         assert!(problems.contains(part), "{part}: {problems}");
     }
 }

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chaos;
+mod compile_fail;
 mod control;
 mod demo;
 mod docs;
 mod failures;
 mod groups;
 mod kill;
+mod library;
 mod live;
 mod mistakes;
 mod prusik;

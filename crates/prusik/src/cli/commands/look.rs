@@ -5,13 +5,12 @@ use std::sync::Arc;
 use prusik_core::event::Event;
 use prusik_core::ids::{RunId, Seq, Timestamp};
 use prusik_core::record;
-use prusik_core::run::{Transcript, undo_preview};
-use prusik_engine::{Engine, now};
+use prusik_engine::now;
 use prusik_store::{Filter, RunRow, Store};
 use serde_json::json;
 
 use super::run::status_lines;
-use super::{Place, engine, find_run};
+use super::{Place, find_run};
 use crate::cli::args::{EventsArgs, RunStatus, RunsArgs, RunsCommand};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::jsonl::event_object;
@@ -19,11 +18,12 @@ use crate::cli::live::put;
 use crate::cli::text::{Paint, count, duration, instant, one_line, printable, usd};
 use crate::cli::timeline::Timeline;
 use crate::cli::values;
+use crate::library::{Fact, Prusik};
 
 pub async fn runs(place: &Place, args: RunsArgs) -> Result<Exit, Stopped> {
-    let engine = engine(&place.project()?)?;
+    let prusik = place.prusik()?;
     if let Some(RunsCommand::Prune { older_than, dry_run }) = args.command {
-        return prune(place, engine.store().as_ref(), &older_than, dry_run).await;
+        return prune(place, prusik.store().as_ref(), &older_than, dry_run).await;
     }
     let status = args.status.map(|status| match status {
         RunStatus::Running => "running",
@@ -36,7 +36,7 @@ pub async fn runs(place: &Place, args: RunsArgs) -> Result<Exit, Stopped> {
     });
     let filter =
         Filter { status: status.map(str::to_owned), limit: Some(args.limit), ..Filter::default() };
-    let rows = engine.store().list(&filter).await?;
+    let rows = prusik.runs(&filter).await?;
     if place.json {
         for row in rows {
             put(&format!("{}\n", json!(row)));
@@ -104,9 +104,9 @@ async fn prune(
 }
 
 pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
-    let engine = engine(&place.project()?)?;
-    let id = find_run(&engine, run).await?;
-    let loaded = engine.read(&id).await?;
+    let prusik = place.prusik()?;
+    let id = find_run(&prusik, run).await?;
+    let loaded = prusik.show(&id).await?;
     let state = loaded.state();
     if place.json {
         let open: Vec<_> = state.calls.iter().map(|(id, call)| {
@@ -122,7 +122,7 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
         return Ok(Exit::Done);
     }
     let paint = Paint::for_stdout();
-    let agent = loaded.definition().agent();
+    let agent = loaded.core().definition().agent();
     put(&format!(
         "{} {id}\n{}\n\n",
         paint.bold("run"),
@@ -134,11 +134,9 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
             state.seq
         ))
     ));
-    let records = engine.store().records(&id, Seq(1), Seq(u64::MAX)).await?;
-    let mut timeline = Timeline::new(Arc::clone(loaded.definition()), paint);
-    for record in &records {
-        let event = record.event().map_err(|error| Stopped::unavailable(error.to_string()))?;
-        for line in timeline.lines(&event, record.at, true) {
+    let mut timeline = Timeline::new(Arc::clone(loaded.core().definition()), paint);
+    for Fact { event, at, .. } in prusik.events(&id).await? {
+        for line in timeline.lines(&event, at, true) {
             put(&format!("{line}\n"));
         }
     }
@@ -151,22 +149,13 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
         usd(spent.nano_usd),
         duration(spent.wall_ms)
     ));
-    put(&status_lines(place, &loaded, paint));
+    put(&status_lines(place, loaded.core(), paint));
     Ok(Exit::Done)
 }
 
 /// Shows what `compensate` would do.
-pub async fn undo_plan(place: &Place, engine: &Engine, id: &RunId) -> Result<Exit, Stopped> {
-    let run = engine.read(id).await?;
-    let records = engine.store().records(id, Seq(1), Seq(u64::MAX)).await?;
-    let mut transcript = Transcript::default();
-    let mut timeline = Timeline::new(Arc::clone(run.definition()), Paint::off());
-    for record in &records {
-        let event = record.event().map_err(|error| Stopped::unavailable(error.to_string()))?;
-        timeline.lines(&event, record.at, false);
-        transcript.absorb(&event);
-    }
-    let planned = undo_preview(run.definition(), run.state(), &transcript);
+pub async fn undo_plan(place: &Place, prusik: &Prusik, id: &RunId) -> Result<Exit, Stopped> {
+    let planned = prusik.undo_plan(id).await?;
     if place.json {
         let object = json!({"run": id, "undos": planned.undos, "kept": planned.kept});
         put(&format!("{object}\n"));
@@ -174,6 +163,11 @@ pub async fn undo_plan(place: &Place, engine: &Engine, id: &RunId) -> Result<Exi
     }
     if planned.undos.is_empty() && planned.kept.is_empty() {
         put(&format!("run {id} has done nothing that could be undone\n"));
+    }
+    let run = prusik.show(id).await?;
+    let mut timeline = Timeline::new(Arc::clone(run.core().definition()), Paint::off());
+    for Fact { event, at, .. } in prusik.events(id).await? {
+        timeline.lines(&event, at, false);
     }
     let shown = Event::CompensationPlanned(planned);
     for line in timeline.lines(&shown, now(), false) {
@@ -184,9 +178,9 @@ pub async fn undo_plan(place: &Place, engine: &Engine, id: &RunId) -> Result<Exi
 }
 
 pub async fn events(place: &Place, args: EventsArgs) -> Result<Exit, Stopped> {
-    let engine = engine(&place.project()?)?;
-    let id = find_run(&engine, &args.run).await?;
-    let records = engine.store().records(&id, Seq(1), Seq(u64::MAX)).await?;
+    let prusik = place.prusik()?;
+    let id = find_run(&prusik, &args.run).await?;
+    let records = prusik.store().records(&id, Seq(1), Seq(u64::MAX)).await?;
     if args.verify {
         return match record::verify(&records) {
             Ok(head) => {

@@ -9,14 +9,13 @@ pub mod review;
 pub mod run;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use prusik_core::ids::RunId;
-use prusik_engine::Engine;
-use prusik_store::{Filter, RunRow, SqliteStore, Store};
+use prusik_store::{Filter, RunRow};
 
 use super::exit::Stopped;
-use crate::fault;
+use super::live::complain;
+use crate::library::{Error, Prusik};
 use crate::project::Project;
 
 /// Fewest characters of an id that name a run.
@@ -44,6 +43,17 @@ impl Place {
         Ok(Project::load(&Project::find(&from)?)?)
     }
 
+    /// Loads the project and opens its store.
+    pub fn prusik(&self) -> Result<Prusik, Stopped> {
+        Ok(self.open(self.project()?)?)
+    }
+
+    /// Opens the store of a project.
+    pub fn open(&self, project: Project) -> Result<Prusik, Error> {
+        let prusik = Prusik::of_project(project, Vec::new())?;
+        Ok(if self.json { prusik } else { prusik.tell(|text| complain(&text)) })
+    }
+
     /// Returns `-C DIR` where the next command needs it, to be put into hints.
     pub fn option(&self) -> String {
         match &self.directory {
@@ -53,15 +63,9 @@ impl Place {
     }
 }
 
-/// Opens the store of a project.
-pub fn engine(project: &Project) -> Result<Engine, Stopped> {
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(project.store_path())?);
-    Ok(Engine::with_clock(fault::store(store)?, fault::clock()?))
-}
-
 /// Finds the run that a person means: an id, its beginning or its end, or `last`.
-pub async fn find_run(engine: &Engine, text: &str) -> Result<RunId, Stopped> {
-    let rows = engine.store().list(&Filter::default()).await?;
+pub async fn find_run(prusik: &Prusik, text: &str) -> Result<RunId, Stopped> {
+    let rows = prusik.runs(&Filter::default()).await?;
     if rows.is_empty() {
         let message = "the project has no runs yet; `prusik run \"…\"` makes one";
         return Err(Stopped::misuse(message));
@@ -87,10 +91,4 @@ pub async fn find_run(engine: &Engine, text: &str) -> Result<RunId, Stopped> {
             Err(Stopped::misuse(format!("{message}; give more of the id")))
         }
     }
-}
-
-/// Returns who gives a command, for the journal.
-pub fn person() -> String {
-    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "someone".to_owned())
 }

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use prusik_core::budget::BudgetKind;
 use prusik_core::event::{CallFailed, Ending, Kept, ParkReason};
 use prusik_core::ids::CallId;
-use prusik_core::input::Input;
-use prusik_core::run::{Program, Run, Stage, State, Status, waits_for_network};
-use prusik_engine::{Command, Held, Observer, World};
+use prusik_core::run::{Run, Stage, State, Status, waits_for_network};
+use prusik_engine::Observer;
 use serde_json::json;
-use tokio::sync::mpsc;
 
-use super::{Place, engine, find_run, person};
-use crate::assemble::{self, Asks, Tools};
+use super::{Place, find_run};
 use crate::cli::args::{ResumeArgs, RunArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::jsonl::JsonLines;
@@ -21,6 +18,7 @@ use crate::cli::live::{Live, complain, put};
 use crate::cli::text::{Paint, count, counted, duration, one_line, printable, usd};
 use crate::cli::timeline::park_reason;
 use crate::cli::values;
+use crate::library::{self, Stopper, Word};
 
 /// Longest task that is read, in bytes.
 const TASK_BYTES_MAX: u64 = 1024 * 1024;
@@ -34,20 +32,9 @@ pub async fn run(place: &Place, args: RunArgs) -> Result<Exit, Stopped> {
     let project = place.project()?;
     let (agent, task) = words(&project, args.words)?;
     let ceilings = values::budget(&args.budget)?;
-    let entry = project.agent(agent.as_deref())?;
-    let budget = project.budget(entry).raised(&ceilings);
-    let (definition, world, tools) =
-        assemble::fresh(&project, agent.as_deref(), !place.json).await?;
-    let started =
-        async { Ok::<_, Stopped>(engine(&project)?.start(definition, task, budget).await?) };
-    let held = match started.await {
-        Ok(held) => held,
-        Err(stopped) => {
-            tools.shutdown().await;
-            return Err(stopped);
-        }
-    };
-    drive(place, held, &world, tools, Vec::new()).await
+    project.agent(agent.as_deref())?;
+    let run = place.open(project)?.start_within(agent.as_deref(), task, ceilings).await?;
+    drive(place, run).await
 }
 
 /// Tells the agent from the task, and reads a task from standard input.
@@ -93,143 +80,49 @@ fn words(
 
 /// Undoes what a parked or ended run did.
 pub async fn compensate(place: &Place, run: &str, dry_run: bool) -> Result<Exit, Stopped> {
-    let project = place.project()?;
-    let engine = engine(&project)?;
-    let id = find_run(&engine, run).await?;
+    let prusik = place.prusik()?;
+    let id = find_run(&prusik, run).await?;
     if dry_run {
-        return super::look::undo_plan(place, &engine, &id).await;
+        return super::look::undo_plan(place, &prusik, &id).await;
     }
-    let held = engine.open(&id).await?;
-    let prepared = async {
-        if held.run().state().status == Status::Running {
-            return Err(Stopped::misuse(format!(
-                "run {id} has not ended; `prusik resume {id}` goes on with it, `prusik cancel {id}` \
-                 ends it, and then it can be undone"
-            )));
-        }
-        assemble::again(&project, held.run().definition().agent(), Asks::ToolsAlone).await
-    };
-    match prepared.await {
-        Ok((world, tools)) => {
-            drive(place, held, &world, tools, vec![Input::Compensated { by: person() }]).await
-        }
-        Err(stopped) => {
-            held.release().await?;
-            Err(stopped)
-        }
-    }
+    drive(place, prusik.compensate(&id).await?).await
 }
 
 pub async fn resume(place: &Place, args: ResumeArgs) -> Result<Exit, Stopped> {
     let project = place.project()?;
     let raise = values::budget(&args.raise)?;
-    let engine = engine(&project)?;
-    let id = find_run(&engine, &args.run).await?;
-    let held = engine.open(&id).await?;
-    // Nothing is written before all that is needed is there: an intent that is durable and was not
-    // performed would come into doubt.
-    let prepared = async {
-        let inputs = words_of_resume(&held, &args, raise)?;
-        let agent = held.run().definition().agent();
-        // What was killed while it was undone goes on without a model.
-        let asks = match &held.run().state().program {
-            Program::Agent(_) if held.run().state().is_ending() => Asks::ToolsAlone,
-            Program::Agent(_) => Asks::Model,
-            Program::Compensation(_) => Asks::ToolsAlone,
-        };
-        Ok((inputs, assemble::again(&project, agent, asks).await?))
-    };
-    match prepared.await {
-        Ok((inputs, (world, tools))) => drive(place, held, &world, tools, inputs).await,
-        Err(stopped) => {
-            held.release().await?;
-            Err(stopped)
-        }
-    }
+    let prusik = place.open(project)?;
+    let id = find_run(&prusik, &args.run).await?;
+    let word = Word { raise, message: args.message };
+    drive(place, prusik.resume_with(&id, word).await?).await
 }
 
-/// Returns what a person says before the run goes on. A run that was killed needs no word.
-fn words_of_resume(
-    held: &Held,
-    args: &ResumeArgs,
-    raise: prusik_core::budget::Budget,
-) -> Result<Vec<Input>, Stopped> {
-    let state = held.run().state();
-    let mut inputs = Vec::new();
-    if !args.raise.is_empty() {
-        inputs.push(Input::BudgetRaised { budget: raise, by: person() });
-    }
-    match &state.status {
-        Status::Ended(_) => {
-            let id = held.id();
-            return Err(Stopped::misuse(format!(
-                "run {id} has ended; `prusik fork` starts a new one from any point of it"
-            )));
-        }
-        Status::Running if args.message.is_some() => {
-            return Err(Stopped::misuse(
-                "--message is for a parked run, and this one was killed at work; resume it without",
-            ));
-        }
-        Status::Running => {}
-        Status::Parked(reason) => {
-            if let ParkReason::Budget { kind, .. } = reason {
-                let spent = state.spent.of(*kind);
-                if let Some(limit) = state.budget.raised(&raise).limit(*kind)
-                    && spent >= limit
-                {
-                    let message = format!(
-                        "the run is at its {kind} ceiling ({spent} of {limit} spent); raise it \
-                         further, with --raise {kind}=…"
-                    );
-                    return Err(Stopped::misuse(message));
-                }
-            }
-            inputs.push(Input::Resumed { by: person(), message: args.message.clone() });
-        }
-    }
-    Ok(inputs)
-}
-
-pub(super) async fn drive(
-    place: &Place,
-    mut held: Held,
-    world: &World,
-    tools: Tools,
-    inputs: Vec<Input>,
-) -> Result<Exit, Stopped> {
+pub(super) async fn drive(place: &Place, run: library::Run) -> Result<Exit, Stopped> {
     let paint = Paint::for_stdout();
-    let definition = Arc::clone(held.run().definition());
-    let live = Arc::new(Live::new(held.run(), paint));
+    let live = Arc::new(Live::new(run.core(), paint));
     let observer: Arc<dyn Observer> = if place.json {
-        Arc::new(JsonLines::new(held.id().clone()))
+        Arc::new(JsonLines::new(run.id().clone()))
     } else {
-        let agent = definition.agent();
+        let agent = run.core().definition().agent();
         let head =
-            format!("run {} · agent {} · model {}\n", held.id(), agent.name, agent.model.model);
+            format!("run {} · agent {} · model {}\n", run.id(), agent.name, agent.model.model);
         put(&paint.dim(&head));
         Arc::clone(&live) as Arc<dyn Observer>
     };
-    let (commands, mut controls) = mpsc::unbounded_channel();
-    let listener = tokio::spawn(listen(commands, place.json));
-    let by = format!("process {}", std::process::id());
-    let driven = held.drive(world, &by, inputs, &mut controls, observer).await;
+    let listener = tokio::spawn(listen(run.stopper(), place.json));
+    let driven = run.watch(observer).drive().await;
     listener.abort();
     live.finish();
-    tools.shutdown().await;
-    driven?;
-    let exit = report(place, &held, paint);
-    held.release().await?;
-    Ok(exit)
+    Ok(report(place, driven?.core(), paint))
 }
 
 /// The first Ctrl-C parks the run when what is under way is done; the second stops at once.
-async fn listen(commands: mpsc::UnboundedSender<Command>, quiet: bool) {
+async fn listen(stopper: Stopper, quiet: bool) {
     if wait_for_stop().await {
         if !quiet {
             complain("\nstopping when what is under way is done; Ctrl-C again stops at once");
         }
-        let _ = commands.send(Command::Interrupt);
+        stopper.interrupt();
     }
     if wait_for_stop().await {
         // What was under way is looked at when the run is resumed.
@@ -256,12 +149,12 @@ async fn wait_for_stop() -> bool {
 }
 
 /// Prints how the run stands and what to do next.
-fn report(place: &Place, held: &Held, paint: Paint) -> Exit {
-    let state = held.run().state();
+fn report(place: &Place, run: &Run, paint: Paint) -> Exit {
+    let state = run.state();
     let exit = exit_of(&state.status);
     if place.json {
         let object = json!({
-            "run": held.id(), "status": state.status, "spent": state.spent, "exit_code": exit.code(),
+            "run": state.started.run, "status": state.status, "spent": state.spent, "exit_code": exit.code(),
         });
         put(&format!("{object}\n"));
         return exit;
@@ -276,7 +169,7 @@ fn report(place: &Place, held: &Held, paint: Paint) -> Exit {
         count(spent.tokens),
         duration(spent.wall_ms)
     );
-    put(&status_lines(place, held.run(), paint));
+    put(&status_lines(place, run, paint));
     put(&format!("{}\n", paint.dim(&summary)));
     exit
 }

@@ -1,0 +1,6 @@
+//! What a program can do with agents, tools and runs.
+
+mod bank;
+mod refused;
+mod runs;
+mod tools;
