@@ -49,12 +49,14 @@ impl Failed {
         let asked = asked(call);
         let message = match &completed.outcome {
             Outcome::Ok(_) => {
+                // What was asked for in the same breath is no second thought.
+                let later = |entry: &Entry| completed.call.turn > entry.failed.call.turn;
                 let good = |entry: &Entry| {
                     entry.asked == asked
                         || match entry.replaced_by {
                             ReplacedBy::SameCall => false,
-                            ReplacedBy::SameTool => entry.failed.tool == call.tool,
-                            ReplacedBy::AnyCall => true,
+                            ReplacedBy::SameTool => later(entry) && entry.failed.tool == call.tool,
+                            ReplacedBy::AnyCall => later(entry),
                         }
                 };
                 self.0.retain(|entry| !good(entry));

@@ -97,13 +97,12 @@ impl Draft<'_> {
             }
         };
         let policy = held.tool.contract.retry;
-        let wait_ms =
-            policy.backoff_before(call.attempts + 1, self.now.entropy).max(retry_after_ms);
+        let wait_ms = policy.backoff_before(call.tries + 1, self.now.entropy).max(retry_after_ms);
         // Nobody waits for a try that would begin too late, or later than a person would like.
         let latest = policy.deadline_ms.map(|deadline_ms| call.first_at.plus_ms(deadline_ms));
         let in_time = latest.is_none_or(|latest| self.now.at.plus_ms(wait_ms) <= latest)
             && retry_after_ms <= RETRY_AFTER_MS_MAX;
-        (!stopped && in_time && call.attempts < policy.attempts_max).then_some(wait_ms)
+        (!stopped && in_time && call.tries < policy.attempts_max).then_some(wait_ms)
     }
 
     /// An attempt certainly failed: it is made again, or the call has failed.
@@ -227,7 +226,7 @@ impl Draft<'_> {
             }
             Ok(None) => {
                 self.probed(id, Found::NotLanded, None);
-                if call.attempts >= held.tool.contract.retry.attempts_max {
+                if call.tries >= held.tool.contract.retry.attempts_max {
                     let message = format!(
                         "{} attempts gave no answer, and the probe finds no effect of them",
                         call.attempts

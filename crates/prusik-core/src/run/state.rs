@@ -80,6 +80,10 @@ pub struct Call {
     pub(super) haunted: bool,
     /// The attempts made so far.
     pub attempts: u32,
+    /// Those of them that count towards the limit of retries: one that a crash has cut off says
+    /// nothing about the tool.
+    #[serde(default)]
+    pub(super) tries: u32,
     /// When the first of them began.
     pub(super) first_at: Timestamp,
     /// Whether it is done, and the model got what it asked for.
@@ -310,6 +314,7 @@ impl State {
                     call.first_at = at;
                 }
                 call.attempts += 1;
+                call.tries += 1;
                 call.intent = self.seq;
                 let attempt = Attempt(call.attempts);
                 call.stage = Stage::Started { attempt, not_before: Timestamp(0) };
@@ -322,6 +327,7 @@ impl State {
         for id in calls {
             if let Some(call) = self.calls.get_mut(id) {
                 call.attempts += 1;
+                call.tries = 1;
                 call.haunted = true;
                 call.intent = self.seq;
                 let attempt = Attempt(call.attempts);
@@ -333,6 +339,7 @@ impl State {
     fn call_retried(&mut self, retried: &CallRetried, at: Timestamp) {
         if let Some(call) = self.calls.get_mut(&retried.call) {
             call.attempts += 1;
+            call.tries += 1;
             call.intent = self.seq;
             call.haunted |= retried.failure.kind == crate::outcome::kind::LOST;
             let not_before = at.plus_ms(retried.retry_in_ms);
@@ -484,6 +491,7 @@ impl Call {
             intent,
             haunted: false,
             attempts: 0,
+            tries: 0,
             first_at: Timestamp(0),
             heeded: false,
         }

@@ -195,6 +195,9 @@ pub struct ChaosArgs {
     /// The first run's seed; each further run has the next
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Keep the folders of runs that did what they must not, to be looked at
+    #[arg(long)]
+    pub keep: bool,
 }
 
 #[derive(Debug, Args)]

@@ -410,7 +410,7 @@ pub enum OnFailureConfig {
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryConfig {
-    /// Tries in all; 1 means no retry.
+    /// Tries in all; 1 means no retry. One that a crash has cut off does not count.
     #[serde(default)]
     #[schemars(range(min = 1, max = 100))]
     pub attempts_max: Option<u32>,

@@ -51,6 +51,8 @@ struct Verdict {
     kills: u64,
     processes: u64,
     violations: Vec<String>,
+    /// Where the run can be looked at, if it was to be kept.
+    kept: Option<PathBuf>,
 }
 
 struct Chaos {
@@ -59,6 +61,8 @@ struct Chaos {
     calm: End,
     /// Appends of the undisturbed run: where the others are killed.
     appends: u64,
+    /// Whether the folders of runs that did what they must not are kept.
+    keep: bool,
 }
 
 pub async fn chaos(place: &Place, args: ChaosArgs) -> Result<Exit, Stopped> {
@@ -72,7 +76,8 @@ pub async fn chaos(place: &Place, args: ChaosArgs) -> Result<Exit, Stopped> {
         );
     }
     let (calm, appends) = undisturbed(&root, &args.words).await?;
-    let chaos = Arc::new(Chaos { project: root, words: args.words, calm, appends });
+    let chaos =
+        Arc::new(Chaos { project: root, words: args.words, calm, appends, keep: args.keep });
     let at_once = std::thread::available_parallelism().map_or(2, usize::from);
     let permits = Arc::new(Semaphore::new(at_once));
     let mut running = JoinSet::new();
@@ -88,6 +93,9 @@ pub async fn chaos(place: &Place, args: ChaosArgs) -> Result<Exit, Stopped> {
         let verdict = verdict.map_err(|error| Stopped::unavailable(error.to_string()))??;
         for violation in verdict.violations.iter().filter(|_| !place.json) {
             put(&format!("✗ seed {}: {violation}\n", verdict.seed));
+        }
+        if let Some(kept) = verdict.kept.as_ref().filter(|_| !place.json) {
+            put(&format!("  prusik -C {} show last\n", kept.display()));
         }
         verdicts.push(verdict);
     }
@@ -222,7 +230,8 @@ impl Chaos {
         }
         let end = end.unwrap_or_else(|| self.calm.clone());
         let (name, violations) = self.judge(&end, family);
-        Ok(Verdict { seed, end: name, kills, processes, violations })
+        let kept = (self.keep && !violations.is_empty()).then(|| folder.keep());
+        Ok(Verdict { seed, end: name, kills, processes, violations, kept })
     }
 
     /// Returns what the end is called, and what is wrong with it.
@@ -280,8 +289,9 @@ fn report(place: &Place, chaos: &Chaos, verdicts: &[Verdict]) -> Exit {
     if place.json {
         let ends: serde_json::Map<_, _> =
             names.iter().map(|name| ((*name).to_owned(), json!(count(name)))).collect();
-        let violations: Vec<Value> =
-            bad.iter().map(|v| json!({"seed": v.seed, "violations": v.violations})).collect();
+        let violations =
+            bad.iter().map(|v| json!({"seed": v.seed, "violations": v.violations, "kept": v.kept}));
+        let violations: Vec<Value> = violations.collect();
         let object = json!({
             "schedules": verdicts.len(), "processes": processes, "kills": kills, "ends": ends,
             "violations": violations,
