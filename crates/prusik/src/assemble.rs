@@ -270,12 +270,14 @@ fn state_folder(project: &Project) -> PathBuf {
     project.store_path().parent().map_or_else(|| project.root().to_owned(), Path::to_owned)
 }
 
-fn children(project: &Project) -> Result<Children, Stopped> {
+/// Returns where the processes that are started for a project are written down.
+pub fn children(project: &Project) -> Result<Children, Stopped> {
     let kept = Children::kept_in(&state_folder(project).join(CHILDREN));
     kept.map_err(|error| Stopped::unavailable(error.to_string()))
 }
 
-fn server_config(
+/// Returns how a server is reached, with what the environment adds to that.
+pub fn server_config(
     project: &Project,
     server: &Server,
     children: &Children,

@@ -1,0 +1,473 @@
+//! One experiment: a server that was just started in a copy of the project's folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use prusik_core::contract::{Contract, KeyPlace};
+use prusik_core::expr;
+use prusik_core::outcome::{Failure, Reply, ToolResult};
+use prusik_tool::{CallAttempt, Children, ToolInfo, Toolbox, Transport};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::relay::{Control, Fault, Mark};
+use super::subject::{Origin, Sample, Subject};
+use super::world::World;
+use crate::assemble;
+use crate::cli::Stopped;
+use crate::cli::text::one_line;
+use crate::project::Project;
+use crate::scratch;
+
+/// The command that relays.
+pub const RELAY_COMMAND: &str = "certify-relay";
+/// How often it is looked whether the relay has told something.
+const LOOK: Duration = Duration::from_millis(5);
+/// Calls that are told as evidence.
+const EVIDENCE_MAX: usize = 12;
+
+/// Why a trial ends without a verdict.
+#[derive(Debug)]
+pub enum Halt {
+    /// Why the claim cannot be tested, and what would change that.
+    Untested(String),
+    /// Nothing can be tested.
+    Stopped(Stopped),
+}
+
+impl From<Stopped> for Halt {
+    fn from(stopped: Stopped) -> Self {
+        Self::Stopped(stopped)
+    }
+}
+
+pub fn untested(reason: impl Into<String>) -> Halt {
+    Halt::Untested(reason.into())
+}
+
+/// What all experiments share.
+pub struct Lab {
+    pub project: Project,
+    pub children: Children,
+    pub servers: Vec<String>,
+    /// The tools that were named on the command line: no other is called.
+    pub subjects: BTreeMap<String, Subject>,
+    /// Reads that tell of the world, once they are known to change nothing.
+    pub observers: Vec<Reading>,
+    pub ignored: Vec<String>,
+    pub seed: u64,
+    /// Makes keys differ from those of an earlier certification, where its effects are still there.
+    pub nonce: String,
+}
+
+/// A read whose answer tells of the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    pub tool: String,
+    pub arguments: Value,
+}
+
+impl Lab {
+    /// Returns the key of a call; the same one for the same `purpose`.
+    pub fn key(&self, purpose: &str) -> String {
+        let seed = self.seed.to_le_bytes();
+        let parts = [b"prusik certify", &seed[..], self.nonce.as_bytes(), purpose.as_bytes()];
+        prusik_core::ids::Digest::of_parts(&parts).to_string()[..32].to_owned()
+    }
+
+    /// Returns a tool that may be called.
+    pub fn named(&self, tool: &str) -> Result<&Subject, Halt> {
+        self.subjects.get(tool).ok_or_else(|| {
+            untested(format!("it needs `{tool}`, which was not named on the command line"))
+        })
+    }
+}
+
+/// What came of one call, as the runtime would take it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    Returned(ToolResult),
+    Failed(Failure),
+    /// It does not fit its schema, or says nothing where something is due.
+    Unfit { result: ToolResult, problem: String },
+    TimedOut { after_ms: u64 },
+    Lost(String),
+    NotSent(String),
+}
+
+impl Heard {
+    fn of(contract: &Contract, reply: Reply) -> Self {
+        match reply {
+            Reply::Returned(result) => match Failure::in_result(contract, &result) {
+                Some(failure) => Self::Failed(failure),
+                None if contract.empty_fails && result.is_empty() => {
+                    let problem = "it says nothing where something is due".to_owned();
+                    Self::Unfit { result, problem }
+                }
+                None => Self::Returned(result),
+            },
+            Reply::Refused(refusal) => Self::Failed(Failure::from_refusal(contract, refusal)),
+            Reply::Unfit { result, problem } => Self::Unfit { result, problem },
+            Reply::NotSent { reason } => Self::NotSent(reason),
+            Reply::Lost { reason } => Self::Lost(reason),
+        }
+    }
+
+    /// Returns what came in a line.
+    pub fn told(&self) -> String {
+        let text = match self {
+            Self::Returned(result) => result.value().to_string(),
+            Self::Failed(failure) => format!("failed ({}): {}", failure.kind, failure.message),
+            Self::Unfit { result, problem } => format!("{} ({problem})", result.value()),
+            Self::TimedOut { after_ms } => format!("no answer within {after_ms} ms"),
+            Self::Lost(reason) => format!("no answer: {reason}"),
+            Self::NotSent(reason) => format!("not sent: {reason}"),
+        };
+        one_line(&text, 240)
+    }
+
+    /// Returns what came as a value that can be compared.
+    pub fn value(&self) -> Value {
+        match self {
+            Self::Returned(result) | Self::Unfit { result, .. } => result.value(),
+            Self::Failed(failure) => json!({"failed": failure.kind, "message": failure.message}),
+            Self::TimedOut { .. } | Self::Lost(_) | Self::NotSent(_) => json!({"answered": false}),
+        }
+    }
+
+    /// Returns the result of a call that landed.
+    pub fn landed(&self) -> Option<&ToolResult> {
+        match self {
+            Self::Returned(result) | Self::Unfit { result, .. } => Some(result),
+            Self::Failed(_) | Self::TimedOut { .. } | Self::Lost(_) | Self::NotSent(_) => None,
+        }
+    }
+}
+
+/// How an answer gets lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    Dropped,
+    Cut,
+}
+
+/// A server in a scratch folder.
+pub struct Session<'a> {
+    lab: &'a Lab,
+    root: PathBuf,
+    toolbox: Toolbox,
+    /// By server; one that is reached over the network has none.
+    controls: BTreeMap<String, Control>,
+    log: Vec<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl<'a> Session<'a> {
+    /// Copies the project's folder and starts the named servers in it.
+    pub async fn open(lab: &'a Lab) -> Result<Self, Halt> {
+        let failed = |error: std::io::Error| {
+            Stopped::unavailable(format!("the project cannot be copied: {error}"))
+        };
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let root = folder.path().join("project");
+        std::fs::create_dir(&root).map_err(failed)?;
+        scratch::copy(lab.project.root(), &root).map_err(failed)?;
+        let project = Project::load(&root).map_err(Stopped::from)?;
+        let mut controls = BTreeMap::new();
+        let mut builder = Toolbox::builder();
+        for name in &lab.servers {
+            let server = project
+                .server(name)
+                .ok_or_else(|| Stopped::misuse(format!("the copy has no server `{name}`")))?;
+            let mut config = assemble::server_config(&project, server, &lab.children)?;
+            if let Transport::Stdio { command, args, .. } = &mut config.transport {
+                let control = folder.path().join(name);
+                std::fs::create_dir(&control).map_err(failed)?;
+                let own = std::env::current_exe().map_err(failed)?;
+                let real = std::mem::replace(command, own.display().to_string());
+                let first = [RELAY_COMMAND.to_owned(), control.display().to_string()];
+                let rest = std::mem::take(args);
+                *args = first.into_iter().chain(["--".to_owned(), real]).chain(rest).collect();
+                controls.insert(name.clone(), Control::new(control));
+            }
+            builder = builder.server(config);
+        }
+        let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
+        let session =
+            Self { lab, root, toolbox, controls, log: Vec::new(), _folder: folder };
+        session.connect().await?;
+        Ok(session)
+    }
+
+    /// Starts what does not run.
+    pub async fn connect(&self) -> Result<(), Stopped> {
+        let connected = self.toolbox.connect_all(&CancellationToken::new(), &|_| ()).await;
+        connected.map(|_| ()).map_err(|error| Stopped::unavailable(error.to_string()))
+    }
+
+    /// Returns what the servers say of their tools.
+    pub fn listed(&self) -> Vec<ToolInfo> {
+        self.toolbox.list()
+    }
+
+    /// Ends the servers and returns the calls that were made.
+    pub async fn close(self) -> Vec<String> {
+        self.toolbox.shutdown().await;
+        self.log
+    }
+
+    /// Makes the calls that come before a sample, and returns its arguments.
+    pub async fn prepare(&mut self, subject: &Subject, sample: &Sample) -> Result<Value, Halt> {
+        let mut results = Vec::new();
+        for (nth, (tool, template)) in sample.after.iter().enumerate() {
+            let setup = self.lab.named(tool)?;
+            let arguments = fill(template, &results)?;
+            allowed(setup, &arguments)?;
+            let key = self.lab.key(&format!("setup {nth}"));
+            let heard = self.call(setup, &arguments, &key).await?;
+            let Heard::Returned(result) = &heard else {
+                let call = Subject::told(tool, &arguments);
+                return Err(untested(format!("a call before its example: {call}: {}", heard.told())));
+            };
+            results.push(result.value());
+        }
+        let arguments = fill(&sample.arguments, &results)?;
+        if let Some(mismatch) = subject.misfit(&arguments) {
+            let at = mismatch.at;
+            return Err(untested(format!("its example does not fit at {at}: {}", mismatch.problem)));
+        }
+        allowed(subject, &arguments)?;
+        Ok(arguments)
+    }
+
+    /// Calls a sample that must succeed.
+    pub async fn succeed(
+        &mut self,
+        subject: &Subject,
+        sample: &Sample,
+        arguments: &Value,
+        key: &str,
+    ) -> Result<ToolResult, Halt> {
+        let heard = self.call(subject, arguments, key).await?;
+        match heard.landed() {
+            Some(result) => Ok(result.clone()),
+            None => Err(did_not_succeed(sample, &heard)),
+        }
+    }
+
+    /// Makes one call, as the runtime would.
+    pub async fn call(
+        &mut self,
+        subject: &Subject,
+        arguments: &Value,
+        key: &str,
+    ) -> Result<Heard, Halt> {
+        let arguments = subject.with_key(arguments, key);
+        let timeout_ms = subject.contract.timeout_ms;
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(timeout_ms)).await;
+        };
+        let (reply, stopped) = self.attempt(subject, &arguments, key, stop).await?;
+        let heard = match (reply, stopped) {
+            (_, true) => Heard::TimedOut { after_ms: timeout_ms },
+            (reply, false) => Heard::of(&subject.contract, reply),
+        };
+        self.note(subject, &arguments, &heard.told());
+        Ok(heard)
+    }
+
+    /// Makes one call exactly so and gives it up when `stop` is over. The second part of what it
+    /// returns says whether it was given up.
+    async fn attempt(
+        &self,
+        subject: &Subject,
+        arguments: &Value,
+        key: &str,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(Reply, bool), Halt> {
+        let tool = self
+            .toolbox
+            .get(&subject.name)
+            .ok_or_else(|| untested(format!("`{}` is not offered any more", subject.name)))?;
+        let cancel = CancellationToken::new();
+        let meta_key = match &subject.contract.key {
+            Some(KeyPlace::Meta(field)) => Some((field.as_str(), key)),
+            Some(KeyPlace::Argument(_) | KeyPlace::Call) | None => None,
+        };
+        let attempt =
+            CallAttempt { arguments, meta_key, cancel: cancel.clone(), progress: &|_| () };
+        let call = tool.call(attempt);
+        tokio::pin!(call, stop);
+        tokio::select! {
+            biased;
+            reply = &mut call => Ok((reply, false)),
+            () = stop => {
+                cancel.cancel();
+                Ok((call.await, true))
+            }
+        }
+    }
+
+    /// Makes a call whose request or answer has `fault` befall it.
+    pub async fn call_with(
+        &mut self,
+        subject: &Subject,
+        arguments: &Value,
+        fault: &Fault,
+        limit: Duration,
+    ) -> Result<Heard, Halt> {
+        self.arm(subject, fault)?;
+        self.call_raw(subject, arguments, limit).await
+    }
+
+    /// Makes a call with exactly these arguments, whatever the schema says.
+    pub async fn call_raw(
+        &mut self,
+        subject: &Subject,
+        arguments: &Value,
+        limit: Duration,
+    ) -> Result<Heard, Halt> {
+        let key = self.lab.key("garbage");
+        let stop = tokio::time::sleep(limit);
+        let (reply, stopped) = self.attempt(subject, arguments, &key, stop).await?;
+        let after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let heard =
+            if stopped { Heard::TimedOut { after_ms } } else { Heard::of(&subject.contract, reply) };
+        Ok(heard)
+    }
+
+    /// Makes a call that lands and whose answer is lost. Afterwards the server runs.
+    pub async fn lose(
+        &mut self,
+        subject: &Subject,
+        arguments: &Value,
+        key: &str,
+        loss: Loss,
+    ) -> Result<(), Halt> {
+        let (fault, told) = match loss {
+            Loss::Dropped => (Fault::Drop, "(the answer is dropped)"),
+            Loss::Cut => (Fault::Cut, "(the connection is cut in the middle of the answer)"),
+        };
+        let control = self.arm(subject, &fault)?;
+        let arguments = subject.with_key(arguments, key);
+        let limit = Duration::from_millis(subject.contract.timeout_ms);
+        let stop = async {
+            match loss {
+                // Nobody has to wait for the time-out of a call whose answer is known to be lost.
+                Loss::Dropped => marked(&control, Mark::Lost, limit).await,
+                Loss::Cut => tokio::time::sleep(limit).await,
+            }
+        };
+        let (reply, _) = self.attempt(subject, &arguments, key, stop).await?;
+        self.note(subject, &arguments, told);
+        match reply {
+            Reply::Lost { .. } if control.has(Mark::Lost) => {}
+            Reply::Returned(_)
+            | Reply::Refused(_)
+            | Reply::Unfit { .. }
+            | Reply::NotSent { .. }
+            | Reply::Lost { .. } => {
+                let heard = Heard::of(&subject.contract, reply);
+                return Err(untested(format!("its answer could not be lost: {}", heard.told())));
+            }
+        }
+        self.connect().await?;
+        Ok(())
+    }
+
+    /// Makes a call that is given up and runs on while it is made again. Returns what the second one
+    /// brought, when both are over.
+    pub async fn overlap(
+        &mut self,
+        subject: &Subject,
+        arguments: &Value,
+        key: &str,
+    ) -> Result<Heard, Halt> {
+        let control = self.arm(subject, &Fault::Hold)?;
+        let limit = Duration::from_millis(subject.contract.timeout_ms);
+        let sent = subject.with_key(arguments, key);
+        let stop = marked(&control, Mark::Held, limit);
+        let (reply, stopped) = self.attempt(subject, &sent, key, stop).await?;
+        if !stopped || !control.has(Mark::Held) {
+            let heard = Heard::of(&subject.contract, reply);
+            return Err(untested(format!("it could not be held: {}", heard.told())));
+        }
+        self.note(subject, &sent, "(given up while it runs)");
+        let heard = self.call(subject, arguments, key).await?;
+        marked(&control, Mark::Late, limit).await;
+        Ok(heard)
+    }
+
+    fn arm(&self, subject: &Subject, fault: &Fault) -> Result<Control, Halt> {
+        let control = self.controls.get(&subject.server).ok_or_else(|| {
+            untested("requests and answers of a server that is reached over the network are not lost on demand")
+        })?;
+        let armed = control.arm(fault);
+        armed.map_err(|error| Stopped::unavailable(format!("the relay: {error}")))?;
+        Ok(control.clone())
+    }
+
+    /// Returns how often the server of a tool was started; none if it is reached over the network.
+    pub fn starts(&self, subject: &Subject) -> Option<usize> {
+        self.controls.get(&subject.server).map(Control::starts)
+    }
+
+    /// Returns the files as they are.
+    pub fn files(&self) -> Result<World, Halt> {
+        World::of_files(&self.root, &self.lab.ignored)
+            .map_err(|error| Stopped::unavailable(format!("the scratch folder: {error}")).into())
+    }
+
+    /// Returns what can be seen: the files, and what `readings` tell.
+    pub async fn world(&mut self, readings: &[Reading]) -> Result<World, Halt> {
+        let mut world = self.files()?;
+        let logged = self.log.len();
+        for reading in readings {
+            let Ok(subject) = self.lab.named(&reading.tool) else { continue };
+            let key = self.lab.key("look");
+            let heard = self.call(subject, &reading.arguments, &key).await?;
+            world.reads.insert(Subject::told(&reading.tool, &reading.arguments), heard.value());
+        }
+        self.log.truncate(logged);
+        Ok(world)
+    }
+
+    fn note(&mut self, subject: &Subject, arguments: &Value, told: &str) {
+        if self.log.len() < EVIDENCE_MAX {
+            self.log.push(format!("{} → {told}", Subject::told(&subject.name, arguments)));
+        }
+    }
+}
+
+fn fill(template: &BTreeMap<String, Value>, results: &[Value]) -> Result<Value, Halt> {
+    let after = Value::Array(results.to_vec());
+    expr::fill_arguments(template, &[("after", &after)])
+        .map_err(|error| untested(format!("its example: {error}")))
+}
+
+fn allowed(subject: &Subject, arguments: &Value) -> Result<(), Halt> {
+    match subject.denied(arguments) {
+        None => Ok(()),
+        Some(rule) => Err(untested(format!("the project's rule `{rule}` forbids the call"))),
+    }
+}
+
+/// Returns why nothing can be learned from a sample that did not succeed.
+pub fn did_not_succeed(sample: &Sample, heard: &Heard) -> Halt {
+    let (what, help) = match sample.origin {
+        Origin::Example => ("its example does not succeed", "mend it"),
+        Origin::Schema => {
+            ("a call made up from its schema does not succeed", "give `examples` in its contract")
+        }
+    };
+    untested(format!("{what}: {}; {help}", heard.told()))
+}
+
+/// Waits until the relay has told `mark`, at most for `limit`.
+async fn marked(control: &Control, mark: Mark, limit: Duration) {
+    let end = Instant::now() + limit;
+    while !control.has(mark) && Instant::now() < end {
+        tokio::time::sleep(LOOK).await;
+    }
+}
