@@ -42,26 +42,6 @@ pub enum Claim {
 }
 
 impl Claim {
-    pub const ALL: [Self; 17] = [
-        Self::ReadChangesNothing,
-        Self::RepeatLandsOnce,
-        Self::DroppedLandsOnce,
-        Self::CutLandsOnce,
-        Self::OverlapLandsOnce,
-        Self::ProbeSeesNothing,
-        Self::ProbeSeesLanded,
-        Self::ProbeSeesLost,
-        Self::ProbeGivesResult,
-        Self::UndoReverses,
-        Self::FailureAsDeclared,
-        Self::FailureLandsNothing,
-        Self::ResultAsDeclared,
-        Self::AnswersInTime,
-        Self::SurvivesGarbage,
-        Self::RefusesGarbage,
-        Self::GarbageLandsNothing,
-    ];
-
     /// Returns the claim's name, which scripts rely on.
     pub fn id(self) -> &'static str {
         match self {
@@ -171,10 +151,30 @@ mod tests {
 
     use super::*;
 
+    const ALL: [Claim; 17] = [
+        Claim::ReadChangesNothing,
+        Claim::RepeatLandsOnce,
+        Claim::DroppedLandsOnce,
+        Claim::CutLandsOnce,
+        Claim::OverlapLandsOnce,
+        Claim::ProbeSeesNothing,
+        Claim::ProbeSeesLanded,
+        Claim::ProbeSeesLost,
+        Claim::ProbeGivesResult,
+        Claim::UndoReverses,
+        Claim::FailureAsDeclared,
+        Claim::FailureLandsNothing,
+        Claim::ResultAsDeclared,
+        Claim::AnswersInTime,
+        Claim::SurvivesGarbage,
+        Claim::RefusesGarbage,
+        Claim::GarbageLandsNothing,
+    ];
+
     #[test]
     fn each_claim_has_a_name_and_words_of_its_own() {
-        let ids: BTreeSet<&str> = Claim::ALL.iter().map(|claim| claim.id()).collect();
-        let texts: BTreeSet<&str> = Claim::ALL.iter().map(|claim| claim.text()).collect();
-        assert_eq!((ids.len(), texts.len()), (Claim::ALL.len(), Claim::ALL.len()));
+        let ids: BTreeSet<&str> = ALL.iter().map(|claim| claim.id()).collect();
+        let texts: BTreeSet<&str> = ALL.iter().map(|claim| claim.text()).collect();
+        assert_eq!((ids.len(), texts.len()), (ALL.len(), ALL.len()));
     }
 }

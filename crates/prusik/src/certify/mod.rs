@@ -19,7 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt as _;
 
-pub use self::claim::{Claim, Judged, Verdict};
+use self::claim::Judged;
+pub use self::claim::Verdict;
 pub use self::relay::relay;
 pub use self::report::Report;
 use self::session::{Halt, Lab, Reading, Session};

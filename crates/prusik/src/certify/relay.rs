@@ -67,10 +67,6 @@ impl Control {
         Self(folder.into())
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.0
-    }
-
     /// Lays a fault for the next call.
     pub fn arm(&self, fault: &Fault) -> std::io::Result<()> {
         for mark in [Mark::Lost, Mark::Held, Mark::Late] {

@@ -130,7 +130,7 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certify::Claim;
+    use crate::certify::claim::Claim;
 
     fn report() -> Report {
         let judged = |claim, verdict, says: &str| Judged {

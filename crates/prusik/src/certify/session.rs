@@ -421,15 +421,18 @@ impl<'a> Session<'a> {
 
     /// Returns what can be seen: the files, and what `readings` tell.
     pub async fn world(&mut self, readings: &[Reading]) -> Result<World, Halt> {
-        let mut world = self.files()?;
+        let mut reads = BTreeMap::new();
         let logged = self.log.len();
         for reading in readings {
             let Ok(subject) = self.lab.named(&reading.tool) else { continue };
             let key = self.lab.key("look");
             let heard = self.call(subject, &reading.arguments, &key).await?;
-            world.reads.insert(Subject::told(&reading.tool, &reading.arguments), heard.value());
+            reads.insert(Subject::told(&reading.tool, &reading.arguments), heard.value());
         }
         self.log.truncate(logged);
+        // After the reads: what a server makes only when it is first asked is no effect of a call.
+        let mut world = self.files()?;
+        world.reads = reads;
         Ok(world)
     }
 

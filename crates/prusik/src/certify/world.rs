@@ -14,9 +14,9 @@ use crate::scratch::{Kind, masked, walk};
 /// Largest file whose text is kept to tell differences.
 const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Longest piece of a text or value that is told.
-const SHOWN_CHARS_MAX: usize = 120;
+const SHOWN_CHARS_MAX: usize = 80;
 
-/// What stands at a path of the scratch folder. Times do not count.
+/// What stands at a path of the scratch folder. Times and empty files do not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Entry {
     Folder,
@@ -43,6 +43,8 @@ impl World {
             let entry = match kind {
                 Kind::Folder => Entry::Folder,
                 Kind::File => match fs::read(path) {
+                    // Opening a file that is not there makes an empty one.
+                    Ok(bytes) if bytes.is_empty() => return Ok(()),
                     Ok(bytes) => Entry::of(bytes),
                     // Gone since the folder was listed.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -71,7 +73,7 @@ impl World {
                     Some(format!("{shown} is new: `{line}`"))
                 }
                 (None, Some(_)) => Some(format!("{shown} is new")),
-                (Some(_), None) => Some(format!("{shown} is gone")),
+                (Some(_), None) => Some(format!("{shown} is gone or empty")),
                 (Some(Entry::Text(before)), Some(Entry::Text(after))) => {
                     Some(format!("{shown}{}", line_change(before, after)))
                 }
@@ -89,12 +91,6 @@ impl World {
             let at = value_change(before, after)?;
             Some(format!("{} tells otherwise{at}", one_line(call, SHOWN_CHARS_MAX)))
         })
-    }
-
-    /// Forgets empty files that were not there in `before`: what is undone may leave them.
-    pub fn drop_new_empty(&mut self, before: &Self) {
-        let is_empty = |entry: &Entry| matches!(entry, Entry::Text(text) if text.is_empty());
-        self.files.retain(|path, entry| before.files.contains_key(path) || !is_empty(entry));
     }
 
     /// Forgets the reads that tell something else in `other`.
@@ -284,7 +280,7 @@ mod tests {
         for (files, reads, expected) in [
             (vec![("a", "1\n3\n")], json!({"n": [1, 2]}), "a:2: `3` where `2` was"),
             (vec![("a", "1\n2\n"), ("b", "new\n")], json!({"n": [1, 2]}), "b is new: `new`"),
-            (vec![], json!({"n": [1, 2]}), "a is gone"),
+            (vec![], json!({"n": [1, 2]}), "a is gone or empty"),
             (
                 vec![("a", "1\n2\n")],
                 json!({"n": [1, 2, 3]}),
@@ -307,16 +303,16 @@ mod tests {
         assert_eq!(like.unlike(&twice).as_deref(), Some("log: 2 lines or values where 1 are due"));
         let other = world(&[("log", "a paid\n"), ("name", "y\n")], &[]);
         assert_eq!(like.unlike(&other).as_deref(), Some("name:1: `y` where `x` was"));
-        let more = world(&[("log", "a paid\n"), ("name", "x\n"), ("new", "")], &[]);
+        let more = world(&[("log", "a paid\n"), ("name", "x\n"), ("new", "z")], &[]);
         assert!(like.unlike(&more).is_some());
     }
 
     #[test]
-    fn an_empty_file_is_no_trace_of_what_was_undone() {
+    fn an_empty_file_is_none() {
         let before = world(&[("a", "x")], &[]);
-        let mut after = world(&[("a", ""), ("b", ""), ("c", "y")], &[]);
-        after.drop_new_empty(&before);
-        assert_eq!(after, world(&[("a", ""), ("c", "y")], &[]));
+        assert_eq!(before.change(&world(&[("a", "x"), ("lock", "")], &[])), None);
+        let emptied = before.change(&world(&[("a", "")], &[]));
+        assert_eq!(emptied.as_deref(), Some("a is gone or empty"));
     }
 
     #[test]

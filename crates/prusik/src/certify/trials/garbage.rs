@@ -16,16 +16,23 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Longest garbage that is told.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// What came of all garbage.
+/// What came of all garbage. A problem comes with the line of evidence that shows it.
 #[derive(Default)]
 struct Heap {
     evidence: Vec<String>,
-    died: Option<String>,
-    accepted: Option<String>,
-    landed: Option<String>,
+    died: Option<(String, String)>,
+    accepted: Option<(String, String)>,
+    landed: Option<(String, String)>,
     refused: usize,
     answered: usize,
     forbidden: usize,
+}
+
+impl Heap {
+    fn died(&mut self, problem: impl Into<String>) {
+        let line = self.evidence.last().cloned().unwrap_or_default();
+        self.died = Some((problem.into(), line));
+    }
 }
 
 /// Sends garbage to a tool and judges the three claims about it.
@@ -41,7 +48,6 @@ pub async fn tried(lab: &Lab, subject: &Subject) -> BTreeMap<Claim, Tried> {
 }
 
 fn judged(heap: &Heap, claim: Claim) -> Tried {
-    let evidence = heap.evidence.clone();
     let (problem, holds) = match claim {
         Claim::RefusesGarbage => {
             (&heap.accepted, format!("{} of {} got an error", heap.refused, heap.forbidden))
@@ -49,14 +55,14 @@ fn judged(heap: &Heap, claim: Claim) -> Tried {
         Claim::GarbageLandsNothing => {
             (&heap.landed, format!("after {} that got an error all is as before", heap.refused))
         }
-        _ => (&heap.died, format!("{} of {} answered", heap.answered, heap.answered)),
+        _ => (&heap.died, format!("{} kinds of it were answered", heap.answered)),
     };
     match problem {
-        Some(problem) => Ok(Found::lie(problem.clone(), evidence)),
+        Some((problem, line)) => Ok(Found::lie(problem.clone(), vec![line.clone()])),
         None if claim != Claim::SurvivesGarbage && heap.forbidden == 0 => {
             Err(untested("nothing was tried that its schema forbids"))
         }
-        None => Ok(Found::holds(holds, evidence)),
+        None => Ok(Found::holds(holds, heap.evidence.clone())),
     }
 }
 
@@ -89,8 +95,16 @@ async fn heap(lab: &Lab, subject: &Subject) -> Result<Heap, Halt> {
             heap.forbidden += 1;
         }
         match &heard {
+            Heard::TimedOut { .. } if due == Due::Answer => {
+                // A call that is in order tells whether it was the garbage that took so long.
+                if let Heard::TimedOut { .. } = session.call_raw(subject, &good, limit).await? {
+                    return Err(untested("calls that are in order are not answered in time either"));
+                }
+                heap.died(format!("{what}: {}", heard.told()));
+                break;
+            }
             Heard::TimedOut { .. } | Heard::Lost(_) | Heard::NotSent(_) => {
-                heap.died = Some(format!("{what}: {}", heard.told()));
+                heap.died(format!("{what}: {}", heard.told()));
                 break;
             }
             Heard::Failed(_) => {
@@ -100,18 +114,21 @@ async fn heap(lab: &Lab, subject: &Subject) -> Result<Heap, Halt> {
             Heard::Returned(_) | Heard::Unfit { .. } => {
                 heap.answered += 1;
                 if due == Due::Error {
-                    heap.accepted.get_or_insert(format!("{what}: {}", heard.told()));
+                    let line = heap.evidence.last().cloned().unwrap_or_default();
+                    let says = format!("{what}: {}", heard.told());
+                    heap.accepted.get_or_insert((says, line));
                 }
             }
         }
         if session.starts(subject) != starts {
-            heap.died = Some(format!("{what}: the server ended after its answer"));
+            heap.died(format!("{what}: the server ended after its answer"));
             break;
         }
         let world = session.world(&readings).await?;
         let was_refused = matches!(heard, Heard::Failed(_)) && due == Due::Error;
         if let Some(change) = before.change(&world).filter(|_| was_refused) {
-            heap.landed.get_or_insert(format!("{what}: {change}"));
+            let line = heap.evidence.last().cloned().unwrap_or_default();
+            heap.landed.get_or_insert((format!("{what}: {change}"), line));
         }
         before = world;
     }
@@ -131,9 +148,9 @@ async fn still_answers(
     let starts = session.starts(subject);
     match tokio::time::timeout(LIMIT, session.connect()).await {
         Ok(Ok(())) if session.starts(subject) == starts => {}
-        Ok(Ok(())) => heap.died = Some("after all garbage the server had ended".to_owned()),
-        Ok(Err(stopped)) => heap.died = Some(format!("after all garbage: {}", stopped.message)),
-        Err(_) => heap.died = Some("after all garbage it lists its tools no more".to_owned()),
+        Ok(Ok(())) => heap.died("after all garbage the server had ended"),
+        Ok(Err(stopped)) => heap.died(format!("after all garbage: {}", stopped.message)),
+        Err(_) => heap.died("after all garbage it lists its tools no more"),
     }
 }
 

@@ -50,7 +50,7 @@ pub async fn repeated(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
     if let Some(problem) = refused(&again) {
         return Ok(Found::lie(problem, session.close().await));
     }
-    let mut says = format!("the first call is seen ({seen}), the second changes nothing");
+    let mut says = format!("after the first call {seen}; the second changes nothing");
     if subject.contract.key != Some(KeyPlace::Call) {
         let other = session.call(subject, &arguments, &lab.key("another")).await?;
         let apart = twice.change(&session.world(&readings).await?);
@@ -80,7 +80,7 @@ pub async fn lost(lab: &Lab, subject: &Subject, sample: &Sample, loss: Loss) -> 
     let before = session.world(&readings).await?;
     session.lose(subject, &arguments, &key, loss).await?;
     let world = session.world(&readings).await?;
-    let seen = visible(&before, &world)?;
+    visible(&before, &world)?;
     let again = session.call(subject, &arguments, &key).await?;
     if let Some(change) = world.change(&session.world(&readings).await?) {
         return Ok(Found::lie(format!("the repeated call lands, too: {change}"), session.close().await));
@@ -88,8 +88,7 @@ pub async fn lost(lab: &Lab, subject: &Subject, sample: &Sample, loss: Loss) -> 
     if let Some(problem) = refused(&again) {
         return Ok(Found::lie(problem, session.close().await));
     }
-    let says = format!("the lost call is seen ({seen}), the repeated one changes nothing");
-    Ok(Found::holds(says, session.close().await))
+    Ok(Found::holds("the lost call landed, and the repeated one changes nothing", session.close().await))
 }
 
 pub async fn overlapping(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
@@ -114,8 +113,8 @@ pub async fn overlapping(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried
     if let Some(problem) = refused(&again) {
         return Ok(Found::lie(problem, session.close().await));
     }
-    let seen = visible(&before, &world)?;
-    Ok(Found::holds(format!("all is as after one call ({seen})"), session.close().await))
+    visible(&before, &world)?;
+    Ok(Found::holds("all is as after one call", session.close().await))
 }
 
 pub async fn undone(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
@@ -139,11 +138,9 @@ pub async fn undone(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
     if heard.landed().is_none() {
         return Ok(Found::lie(format!("the undo fails: {}", heard.told()), session.close().await));
     }
-    let mut after = session.world(&readings).await?;
-    after.drop_new_empty(&before);
-    match before.change(&after) {
+    match before.change(&session.world(&readings).await?) {
         None => {
-            let says = format!("the call is seen ({seen}), and after its undo all is as before");
+            let says = format!("after the call {seen}; after its undo all is as before");
             Ok(Found::holds(says, session.close().await))
         }
         Some(change) => {
