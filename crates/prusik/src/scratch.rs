@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde_json::Value;
 
 /// What belongs to nobody's work: our own records, and what tools of developers leave.
 const LEFT_OUT: [&str; 7] =
@@ -73,21 +74,45 @@ pub fn walk(
     Ok(())
 }
 
-/// Times, UUIDs, and digests.
-static VARYING: LazyLock<Regex> = LazyLock::new(|| {
-    let hex = "[0-9a-fA-F]";
-    let pattern = [
-        r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?".to_owned(),
-        format!("{hex}{{8}}-{hex}{{4}}-{hex}{{4}}-{hex}{{4}}-{hex}{{12}}"),
-        format!(r"\b{hex}{{32,}}\b"),
-        r"\b1[6-9]\d{8}(\d{3})?\b".to_owned(),
-    ];
-    Regex::new(&pattern.join("|")).expect("the pattern is a valid one")
-});
+/// Instants as programs write them: ISO 8601, mail and JavaScript dates, seconds and milliseconds since
+/// 1970.
+const TIMES: [&str; 4] = [
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?",
+    r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? [A-Za-z0-9]{1,3} [A-Za-z0-9]{1,3} \d{4} \d\d:\d\d:\d\d( GMT[+-]\d{4})?",
+    r"\b\d\d:\d\d:\d\d(\.\d+)?\b",
+    r"\b1[6-9]\d{8}(\d{3})?(\.\d+)?\b",
+];
+/// UUIDs and digests.
+const IDS: [&str; 2] = [
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
+    r"\b[0-9a-fA-F]{32,}\b",
+];
 
-/// Returns the line with what varies by itself blanked.
+static VARYING: LazyLock<Regex> = LazyLock::new(|| any_of(&[&TIMES[..], &IDS[..]].concat()));
+static TIME: LazyLock<Regex> = LazyLock::new(|| any_of(&TIMES));
+
+fn any_of(patterns: &[&str]) -> Regex {
+    Regex::new(&patterns.join("|")).expect("the patterns are valid ones")
+}
+
+/// Returns the line with what varies by itself blanked: times and random ids.
 pub fn masked(line: &str) -> String {
     VARYING.replace_all(line, "~").into_owned()
+}
+
+/// Returns a value without the times in it.
+pub fn timeless(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(TIME.replace_all(text, "~").into_owned()),
+        Value::Number(number) => {
+            let text = number.to_string();
+            let is_time = TIME.find(&text).is_some_and(|found| found.len() == text.len());
+            if is_time { Value::String("~".to_owned()) } else { value.clone() }
+        }
+        Value::Array(items) => items.iter().map(timeless).collect(),
+        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), timeless(v))).collect(),
+        Value::Null | Value::Bool(_) => value.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +132,20 @@ mod tests {
         ] {
             assert_eq!(masked(line), expected);
         }
+    }
+
+    #[test]
+    fn a_value_keeps_all_but_its_times() {
+        let value = serde_json::json!({
+            "text": "size: 8\naccessed: Wed Nov 25 2026 17:49:43 GMT+0000 (UTC)\nid: 7",
+            "mail": "Wed, 25 Nov 2026 17:49:43", "at": 1_795_534_342, "ms": 1_795_534_342_867_u64,
+            "float": 1_795_534_342.25, "amount": 1500, "clock": "at 12:30:01",
+        });
+        let expected = serde_json::json!({
+            "text": "size: 8\naccessed: ~ (UTC)\nid: 7", "mail": "~", "at": "~", "ms": "~",
+            "float": "~", "amount": 1500, "clock": "at ~",
+        });
+        assert_eq!(timeless(&value), expected);
     }
 
     #[test]

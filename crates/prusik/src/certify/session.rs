@@ -427,7 +427,8 @@ impl<'a> Session<'a> {
             let Ok(subject) = self.lab.named(&reading.tool) else { continue };
             let key = self.lab.key("look");
             let heard = self.call(subject, &reading.arguments, &key).await?;
-            reads.insert(Subject::told(&reading.tool, &reading.arguments), heard.value());
+            let value = scratch::timeless(&heard.value());
+            reads.insert(Subject::told(&reading.tool, &reading.arguments), value);
         }
         self.log.truncate(logged);
         // After the reads: what a server makes only when it is first asked is no effect of a call.

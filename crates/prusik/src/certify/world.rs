@@ -142,6 +142,11 @@ pub fn value_change(before: &Value, after: &Value) -> Option<String> {
         value.map_or("nothing".to_owned(), |value| one_line(&value.to_string(), SHOWN_CHARS_MAX))
     };
     let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
+    if let (Some(Value::String(before)), Some(Value::String(after))) = (before, after)
+        && (before.contains('\n') || after.contains('\n'))
+    {
+        return Some(format!("{at}, line {}", line_change(before, after).trim_start_matches(':')));
+    }
     Some(format!("{at}: {} where {} was", shown(after), shown(before)))
 }
 
