@@ -56,7 +56,10 @@ pub fn garbage(schema: &Value, good: &Value) -> Vec<Garbage> {
     if let Some((name, _)) = properties.iter().find(is_text) {
         let text = "x".repeat(HUGE_BYTES);
         found.push((format!("`{name}` of {HUGE_BYTES} bytes"), with(name, json!(text))));
-        found.push((format!("`{name}` of control characters"), with(name, json!("\u{0}\u{1b}[2J\n"))));
+        found.push((
+            format!("`{name}` of control characters"),
+            with(name, json!("\u{0}\u{1b}[2J\n")),
+        ));
     }
     let mut deep = json!([]);
     for _ in 0..DEEP_LEVELS {
@@ -71,7 +74,12 @@ pub fn garbage(schema: &Value, good: &Value) -> Vec<Garbage> {
         .map(|(what, arguments)| {
             let arguments = Value::Object(arguments);
             let fits = schema::mismatches(schema, &arguments).is_empty();
-            Garbage { what, arguments, fault: None, due: if fits { Due::Answer } else { Due::Error } }
+            Garbage {
+                what,
+                arguments,
+                fault: None,
+                due: if fits { Due::Answer } else { Due::Error },
+            }
         })
         .collect();
     let good = Value::Object(good);
@@ -83,7 +91,8 @@ pub fn garbage(schema: &Value, good: &Value) -> Vec<Garbage> {
     on_its_way("arguments that are a list", list, Due::Error);
     let text = Fault::Rewrite { name: None, arguments: Some(json!("text")) };
     on_its_way("arguments that are a text", text, Due::Error);
-    let stranger = Fault::Rewrite { name: Some("certify_no_such_tool".to_owned()), arguments: None };
+    let stranger =
+        Fault::Rewrite { name: Some("certify_no_such_tool".to_owned()), arguments: None };
     on_its_way("a tool that it does not have", stranger, Due::Error);
     let broken = Fault::Before { line: "{\"jsonrpc\": \"2.0\", \"method\": \"tools/ca".to_owned() };
     on_its_way("half a message before the call", broken, Due::Answer);
@@ -97,7 +106,8 @@ fn wrong_value(root: &Value, property: &Value) -> Option<Value> {
     if let (Some(schema), Some(defs)) = (schema.as_object_mut(), root.get("$defs")) {
         schema.insert("$defs".to_owned(), defs.clone());
     }
-    let candidates = [json!({"certify": [1]}), json!(-1.5), json!("certify"), json!([{}]), json!(true)];
+    let candidates =
+        [json!({"certify": [1]}), json!(-1.5), json!("certify"), json!([{}]), json!(true)];
     candidates.into_iter().find(|value| !schema::mismatches(&schema, value).is_empty())
 }
 

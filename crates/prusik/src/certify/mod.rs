@@ -102,9 +102,7 @@ pub async fn certify(
     for found in all {
         judged.extend(found?);
     }
-    judged.sort_by(|a, b| {
-        (&a.tool, a.claim, &a.kind).cmp(&(&b.tool, b.claim, &b.kind))
-    });
+    judged.sort_by(|a, b| (&a.tool, a.claim, &a.kind).cmp(&(&b.tool, b.claim, &b.kind)));
     let tools = lab.subjects.values().map(|s| (s.name.clone(), s.contract.effect)).collect();
     Ok(Report { servers: lab.servers, tools, seed: order.seed, judged })
 }

@@ -31,7 +31,9 @@ fn reason(transport: &Transport) -> Option<String> {
         Transport::Unsupported { .. } => None,
         Transport::Stdio { args, env, .. } => {
             if let Some((name, _)) = env.iter().find(|(_, value)| value.literal().is_none()) {
-                return Some(format!("is given `{name}`, which may be the key to something elsewhere"));
+                return Some(format!(
+                    "is given `{name}`, which may be the key to something elsewhere"
+                ));
             }
             let literals = args.iter().chain(env.values()).filter_map(Template::literal);
             let path = literals.filter_map(outside).next()?;

@@ -101,7 +101,8 @@ impl Control {
     }
 
     fn started(&self) {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(self.0.join("starts"));
+        let file =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.0.join("starts"));
         let _ = file.and_then(|mut file| std::io::Write::write_all(&mut file, b"."));
     }
 }
@@ -172,9 +173,7 @@ impl Switch {
                 }
                 pass(format!("{message}\n").into_bytes())
             }
-            Some(Fault::Before { line: before }) => {
-                pass([before.as_bytes(), b"\n", line].concat())
-            }
+            Some(Fault::Before { line: before }) => pass([before.as_bytes(), b"\n", line].concat()),
         }
     }
 
@@ -332,10 +331,9 @@ mod tests {
 
     #[test]
     fn only_the_answer_that_is_meant_is_lost() {
-        for (fault, expected) in [
-            (Fault::Drop, Back::Drop(Mark::Lost)),
-            (Fault::Cut, Back::Cut(answer(2).len() / 2)),
-        ] {
+        for (fault, expected) in
+            [(Fault::Drop, Back::Drop(Mark::Lost)), (Fault::Cut, Back::Cut(answer(2).len() / 2))]
+        {
             let mut switch = Switch::default();
             let list = line(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}));
             let unasked = || -> Option<Fault> { panic!("only a call takes a fault") };

@@ -101,8 +101,11 @@ impl Report {
                 ));
             }
             for judged in self.of(tool).filter(|judged| judged.verdict == Verdict::Lie) {
-                let calls: Vec<String> =
-                    judged.evidence.iter().map(|line| printable(line).replace("```", "'''")).collect();
+                let calls: Vec<String> = judged
+                    .evidence
+                    .iter()
+                    .map(|line| printable(line).replace("```", "'''"))
+                    .collect();
                 text.push_str(&format!(
                     "\nThe calls behind “{}”:\n\n```text\n{}\n```\n",
                     judged.title(),

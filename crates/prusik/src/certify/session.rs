@@ -90,8 +90,13 @@ pub enum Heard {
     Returned(ToolResult),
     Failed(Failure),
     /// It does not fit its schema, or says nothing where something is due.
-    Unfit { result: ToolResult, problem: String },
-    TimedOut { after_ms: u64 },
+    Unfit {
+        result: ToolResult,
+        problem: String,
+    },
+    TimedOut {
+        after_ms: u64,
+    },
     Lost(String),
     NotSent(String),
 }
@@ -194,8 +199,7 @@ impl<'a> Session<'a> {
             builder = builder.server(config);
         }
         let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
-        let session =
-            Self { lab, root, toolbox, controls, log: Vec::new(), _folder: folder };
+        let session = Self { lab, root, toolbox, controls, log: Vec::new(), _folder: folder };
         session.connect().await?;
         Ok(session)
     }
@@ -228,14 +232,20 @@ impl<'a> Session<'a> {
             let heard = self.call(setup, &arguments, &key).await?;
             let Heard::Returned(result) = &heard else {
                 let call = Subject::told(tool, &arguments);
-                return Err(untested(format!("a call before its example: {call}: {}", heard.told())));
+                return Err(untested(format!(
+                    "a call before its example: {call}: {}",
+                    heard.told()
+                )));
             };
             results.push(result.value());
         }
         let arguments = fill(&sample.arguments, &results)?;
         if let Some(mismatch) = subject.misfit(&arguments) {
             let at = mismatch.at;
-            return Err(untested(format!("its example does not fit at {at}: {}", mismatch.problem)));
+            return Err(untested(format!(
+                "its example does not fit at {at}: {}",
+                mismatch.problem
+            )));
         }
         allowed(subject, &arguments)?;
         Ok(arguments)
@@ -332,8 +342,11 @@ impl<'a> Session<'a> {
         let stop = tokio::time::sleep(limit);
         let (reply, stopped) = self.attempt(subject, arguments, &key, stop).await?;
         let after_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        let heard =
-            if stopped { Heard::TimedOut { after_ms } } else { Heard::of(&subject.contract, reply) };
+        let heard = if stopped {
+            Heard::TimedOut { after_ms }
+        } else {
+            Heard::of(&subject.contract, reply)
+        };
         Ok(heard)
     }
 

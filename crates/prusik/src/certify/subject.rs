@@ -120,7 +120,8 @@ impl Subject {
             let index = index.to_string();
             let mut path = vec!["tools", &self.name, "examples", &index, "arguments"];
             path.extend(at.split('/').skip(1));
-            let message = format!("the example does not fit the schema of `{}`: {problem}", self.name);
+            let message =
+                format!("the example does not fit the schema of `{}`: {problem}", self.name);
             errors.push(project.error_at(&path, message));
         }
     }
@@ -155,9 +156,8 @@ impl Subject {
     /// Returns the rule of the project that forbids a call, if one does. A rule of which it cannot be
     /// said forbids it.
     pub fn denied(&self, arguments: &Value) -> Option<&str> {
-        let forbids = |when: &prusik_core::expr::Expr| {
-            when.eval_bool(&[("args", arguments)]).unwrap_or(true)
-        };
+        let forbids =
+            |when: &prusik_core::expr::Expr| when.eval_bool(&[("args", arguments)]).unwrap_or(true);
         let mut rules = self.contract.deny.iter();
         rules.find(|(_, rule)| forbids(&rule.when)).map(|(name, _)| name.as_str())
     }

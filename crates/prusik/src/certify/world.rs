@@ -152,11 +152,7 @@ pub fn value_change(before: &Value, after: &Value) -> Option<String> {
 
 type Difference<'a> = (String, Option<&'a Value>, Option<&'a Value>);
 
-fn first_difference<'a>(
-    at: String,
-    before: &'a Value,
-    after: &'a Value,
-) -> Option<Difference<'a>> {
+fn first_difference<'a>(at: String, before: &'a Value, after: &'a Value) -> Option<Difference<'a>> {
     match (before, after) {
         (Value::Object(old), Value::Object(new)) => {
             let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();

@@ -185,7 +185,8 @@ fn examples(
 ) {
     for (index, example) in config.examples.iter().enumerate() {
         let index = index.to_string();
-        if let Some(kind) = example.fails.as_ref().filter(|kind| !config.failures.contains_key(*kind))
+        if let Some(kind) =
+            example.fails.as_ref().filter(|kind| !config.failures.contains_key(*kind))
         {
             let message = format!("the tool declares no failure `{kind}`");
             let kinds = config.failures.keys().map(String::as_str);

@@ -50,6 +50,8 @@ def look(arguments):
 
 
 def stats(_):
+    if LIE == "output-empty":
+        return None
     answer = {"lines": len(lines())}
     if LIE == "read-tells":
         answer["looked"] = memory["looked"]
@@ -93,6 +95,14 @@ def put(arguments):
         if not known:
             land(entry)
     return {"name": name, "done": True}
+
+
+def note(arguments, meta):
+    key = meta.get("request")
+    with lock:
+        if LIE == "meta-ignored" or not any(line.get("key") == key for line in lines()):
+            land({"note": arguments["text"], "key": key})
+        return {"noted": arguments["text"]}
 
 
 def pay(arguments):
@@ -141,9 +151,10 @@ def tool(call, arguments, results=None):
 
 TOOLS = [
     tool(look, {"name": STRING}, {"name": STRING, "value": STRING}),
-    tool(stats, {}, {"lines": NUMBER}),
+    tool(stats, {}),
     tool(find, {"name": STRING}),
     tool(put, {"name": STRING, "key": STRING}),
+    tool(note, {"text": STRING}),
     tool(pay, {"name": STRING, "amount": NUMBER}),
     tool(refund, {"id": STRING}),
 ]
@@ -185,6 +196,8 @@ def invoke(params):
         if LIE == "garbage-accepted":
             return {"lines": 0}
         raise
+    if function is note:
+        return note(arguments, params.get("_meta", {}))
     return function(arguments)
 
 
@@ -203,6 +216,8 @@ def answer(request):
             result = invoke(request["params"])
         except Refused as refused:
             return {"content": [{"type": "text", "text": str(refused)}], "isError": True}
+        if result is None:
+            return {"content": []}
         text = json.dumps(result)
         return {"content": [{"type": "text", "text": text}], "structuredContent": result}
     return None

@@ -53,13 +53,7 @@ pub async fn failure(lab: &Lab, subject: &Subject, claim: Claim, kind: &str) -> 
     kept
 }
 
-async fn failing(
-    lab: &Lab,
-    subject: &Subject,
-    claim: Claim,
-    kind: &str,
-    sample: &Sample,
-) -> Tried {
+async fn failing(lab: &Lab, subject: &Subject, claim: Claim, kind: &str, sample: &Sample) -> Tried {
     let mut session = Session::open(lab).await?;
     let arguments = session.prepare(subject, sample).await?;
     let key = lab.key("one");

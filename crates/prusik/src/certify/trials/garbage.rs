@@ -98,7 +98,9 @@ async fn heap(lab: &Lab, subject: &Subject) -> Result<Heap, Halt> {
             Heard::TimedOut { .. } if due == Due::Answer => {
                 // A call that is in order tells whether it was the garbage that took so long.
                 if let Heard::TimedOut { .. } = session.call_raw(subject, &good, limit).await? {
-                    return Err(untested("calls that are in order are not answered in time either"));
+                    return Err(untested(
+                        "calls that are in order are not answered in time either",
+                    ));
                 }
                 heap.died(format!("{what}: {}", heard.told()));
                 break;
@@ -140,11 +142,7 @@ async fn heap(lab: &Lab, subject: &Subject) -> Result<Heap, Halt> {
 }
 
 /// After all that the server still lists its tools, and is the same process.
-async fn still_answers(
-    session: &Session<'_>,
-    subject: &Subject,
-    heap: &mut Heap,
-) {
+async fn still_answers(session: &Session<'_>, subject: &Subject, heap: &mut Heap) {
     let starts = session.starts(subject);
     match tokio::time::timeout(LIMIT, session.connect()).await {
         Ok(Ok(())) if session.starts(subject) == starts => {}

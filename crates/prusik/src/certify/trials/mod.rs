@@ -134,8 +134,7 @@ async fn one(lab: &Lab, subject: &Subject, claim: Claim, sample: &Sample) -> Tri
 /// Tries whether a read changes nothing.
 pub async fn read(lab: &Lab, subject: &Subject) -> Result<Judged, Stopped> {
     let claim = Claim::ReadChangesNothing;
-    let tried =
-        each_sample(subject, async |sample| one(lab, subject, claim, sample).await).await;
+    let tried = each_sample(subject, async |sample| one(lab, subject, claim, sample).await).await;
     judge(subject, claim, None, tried)
 }
 

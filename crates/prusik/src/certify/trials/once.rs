@@ -23,11 +23,7 @@ struct Landed<'a> {
     result: ToolResult,
 }
 
-async fn landed<'a>(
-    lab: &'a Lab,
-    subject: &Subject,
-    sample: &Sample,
-) -> Result<Landed<'a>, Halt> {
+async fn landed<'a>(lab: &'a Lab, subject: &Subject, sample: &Sample) -> Result<Landed<'a>, Halt> {
     let mut session = Session::open(lab).await?;
     let arguments = session.prepare(subject, sample).await?;
     let key = lab.key(ONE);
@@ -45,7 +41,10 @@ pub async fn repeated(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
     let again = session.call(subject, &arguments, &key).await?;
     let twice = session.world(&readings).await?;
     if let Some(change) = world.change(&twice) {
-        return Ok(Found::lie(format!("the second call lands, too: {change}"), session.close().await));
+        return Ok(Found::lie(
+            format!("the second call lands, too: {change}"),
+            session.close().await,
+        ));
     }
     if let Some(problem) = refused(&again) {
         return Ok(Found::lie(problem, session.close().await));
@@ -83,12 +82,18 @@ pub async fn lost(lab: &Lab, subject: &Subject, sample: &Sample, loss: Loss) -> 
     visible(&before, &world)?;
     let again = session.call(subject, &arguments, &key).await?;
     if let Some(change) = world.change(&session.world(&readings).await?) {
-        return Ok(Found::lie(format!("the repeated call lands, too: {change}"), session.close().await));
+        return Ok(Found::lie(
+            format!("the repeated call lands, too: {change}"),
+            session.close().await,
+        ));
     }
     if let Some(problem) = refused(&again) {
         return Ok(Found::lie(problem, session.close().await));
     }
-    Ok(Found::holds("the lost call landed, and the repeated one changes nothing", session.close().await))
+    Ok(Found::holds(
+        "the lost call landed, and the repeated one changes nothing",
+        session.close().await,
+    ))
 }
 
 pub async fn overlapping(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
@@ -143,8 +148,6 @@ pub async fn undone(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
             let says = format!("after the call {seen}; after its undo all is as before");
             Ok(Found::holds(says, session.close().await))
         }
-        Some(change) => {
-            Ok(Found::lie(format!("after the undo, {change}"), session.close().await))
-        }
+        Some(change) => Ok(Found::lie(format!("after the undo, {change}"), session.close().await)),
     }
 }

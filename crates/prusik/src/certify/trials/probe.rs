@@ -47,11 +47,12 @@ async fn ask(
     let Some(result) = heard.landed() else { return Ok(Said::Nothing(heard.told())) };
     let (result, key) = (result.value(), Value::String(key.to_owned()));
     let variables = [("result", &result), ("args", arguments), ("key", &key)];
-    let said = probe.landed.eval_bool(&variables).and_then(|landed| match (landed, &probe.result) {
-        (false, _) => Ok(Said::NotLanded),
-        (true, None) => Ok(Said::Landed(result.clone())),
-        (true, Some(expression)) => expression.eval(&variables).map(Said::Landed),
-    });
+    let said =
+        probe.landed.eval_bool(&variables).and_then(|landed| match (landed, &probe.result) {
+            (false, _) => Ok(Said::NotLanded),
+            (true, None) => Ok(Said::Landed(result.clone())),
+            (true, Some(expression)) => expression.eval(&variables).map(Said::Landed),
+        });
     Ok(said.unwrap_or_else(|error| Said::Nothing(error.to_string())))
 }
 

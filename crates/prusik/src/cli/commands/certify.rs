@@ -20,8 +20,9 @@ pub async fn certify(place: &Place, args: CertifyArgs) -> Result<Exit, Stopped> 
     let report = certify::certify(project, order, &complain).await?;
     let exit = if report.count(Verdict::Lie) == 0 { Exit::Done } else { Exit::Failed };
     if let Some(file) = &args.report {
-        std::fs::write(file, report.markdown())
-            .map_err(|error| Stopped::misuse(format!("cannot write {}: {error}", file.display())))?;
+        std::fs::write(file, report.markdown()).map_err(|error| {
+            Stopped::misuse(format!("cannot write {}: {error}", file.display()))
+        })?;
     }
     if place.json {
         for line in report.json(exit.code()) {
