@@ -76,10 +76,6 @@ pub async fn certify(
         }
     }
     let children = assemble::children(&project)?;
-    let nonce = match order.effects {
-        Effects::Scratch => String::new(),
-        Effects::Live => uuid::Uuid::now_v7().to_string(),
-    };
     let mut lab = Lab {
         project,
         children,
@@ -88,15 +84,23 @@ pub async fn certify(
         observers: Vec::new(),
         ignored: order.ignored,
         seed: order.seed,
-        nonce,
+        effects: order.effects,
     };
     lab.subjects = subjects(&lab, &order.names).await?;
     say(&announcement(&lab, order.effects));
     let mut judged = reads(&mut lab).await?;
-    let at_once = std::thread::available_parallelism().map_or(2, usize::from);
-    let all = futures_util::stream::iter(lab.subjects.values())
-        .map(|subject| trials::all_of(&lab, subject))
-        .buffered(at_once)
+    let at_once = match order.effects {
+        Effects::Scratch => std::thread::available_parallelism().map_or(2, usize::from),
+        // Experiments would see each other's effects.
+        Effects::Live => 1,
+    };
+    let jobs = lab
+        .subjects
+        .values()
+        .flat_map(|subject| trials::jobs_of(subject).into_iter().map(move |job| (subject, job)));
+    let all = futures_util::stream::iter(jobs)
+        .map(|(subject, job)| trials::tried(&lab, subject, job))
+        .buffer_unordered(at_once)
         .collect::<Vec<_>>()
         .await;
     for found in all {

@@ -35,8 +35,8 @@ fn reason(transport: &Transport) -> Option<String> {
                     "is given `{name}`, which may be the key to something elsewhere"
                 ));
             }
-            let literals = args.iter().chain(env.values()).filter_map(Template::literal);
-            let path = literals.filter_map(outside).next()?;
+            let mut literals = args.iter().chain(env.values()).filter_map(Template::literal);
+            let path = literals.find_map(outside)?;
             Some(format!("is told of {}, which is not copied", path.display()))
         }
     }

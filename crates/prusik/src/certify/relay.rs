@@ -250,7 +250,7 @@ pub async fn relay(folder: &Path, command: &[String]) -> std::io::Result<i32> {
             read = read_line(&mut replies, &mut from_server) => {
                 read?;
                 if from_server.is_empty() {
-                    return Ok(code_of(&end(child, input).await?));
+                    return Ok(code_of(end(child, input).await?));
                 }
                 match switch.reply(&from_server) {
                     Back::Pass => output.write_all(&from_server).await?,
@@ -307,7 +307,7 @@ async fn end(
 }
 
 /// Returns what a shell would: a signal is 128 and its number.
-fn code_of(status: &ExitStatus) -> i32 {
+fn code_of(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

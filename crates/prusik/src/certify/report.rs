@@ -122,6 +122,8 @@ fn cell(text: &str) -> String {
     let line = one_line(text, CELL_CHARS_MAX);
     let mut cell = String::with_capacity(line.len());
     for char in line.chars() {
+        // Quotes of code would take what follows for code, too, where the text is cut.
+        let char = if char == '`' { '\'' } else { char };
         if matches!(char, '|' | '<' | '*' | '_' | '[' | ']' | '\\') {
             cell.push('\\');
         }

@@ -11,6 +11,7 @@ use prusik_tool::{CallAttempt, Children, ToolInfo, Toolbox, Transport};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::Effects;
 use super::relay::{Control, Fault, Mark};
 use super::subject::{Origin, Sample, Subject};
 use super::world::World;
@@ -57,8 +58,7 @@ pub struct Lab {
     pub observers: Vec<Reading>,
     pub ignored: Vec<String>,
     pub seed: u64,
-    /// Makes keys differ from those of an earlier certification, where its effects are still there.
-    pub nonce: String,
+    pub effects: Effects,
 }
 
 /// A read whose answer tells of the world.
@@ -69,10 +69,15 @@ pub struct Reading {
 }
 
 impl Lab {
-    /// Returns the key of a call; the same one for the same `purpose`.
+    /// Returns the key of a call; the same one for the same `purpose`. On a live server, where the
+    /// effects of earlier experiments are still there, it is another one each time.
     pub fn key(&self, purpose: &str) -> String {
         let seed = self.seed.to_le_bytes();
-        let parts = [b"prusik certify", &seed[..], self.nonce.as_bytes(), purpose.as_bytes()];
+        let once = match self.effects {
+            Effects::Scratch => String::new(),
+            Effects::Live => uuid::Uuid::now_v7().to_string(),
+        };
+        let parts = [b"prusik certify", &seed[..], once.as_bytes(), purpose.as_bytes()];
         prusik_core::ids::Digest::of_parts(&parts).to_string()[..32].to_owned()
     }
 

@@ -35,13 +35,16 @@ impl Heap {
     }
 }
 
+/// What garbage is about.
+pub const CLAIMS: [Claim; 3] =
+    [Claim::SurvivesGarbage, Claim::RefusesGarbage, Claim::GarbageLandsNothing];
+
 /// Sends garbage to a tool and judges the three claims about it.
 pub async fn tried(lab: &Lab, subject: &Subject) -> BTreeMap<Claim, Tried> {
-    let claims = [Claim::SurvivesGarbage, Claim::RefusesGarbage, Claim::GarbageLandsNothing];
     match heap(lab, subject).await {
-        Ok(heap) => claims.map(|claim| (claim, judged(&heap, claim))).into_iter().collect(),
+        Ok(heap) => CLAIMS.map(|claim| (claim, judged(&heap, claim))).into_iter().collect(),
         Err(Halt::Untested(reason)) => {
-            claims.map(|claim| (claim, Err(untested(reason.clone())))).into_iter().collect()
+            CLAIMS.map(|claim| (claim, Err(untested(reason.clone())))).into_iter().collect()
         }
         Err(stopped) => [(Claim::SurvivesGarbage, Err(stopped))].into_iter().collect(),
     }

@@ -76,37 +76,41 @@ pub fn claims_of(subject: &Subject) -> Vec<(Claim, Option<String>)> {
     all
 }
 
-/// Tries everything that is claimed of a tool, but for whether a read changes nothing.
-pub async fn all_of(lab: &Lab, subject: &Subject) -> Result<Vec<Judged>, Stopped> {
-    let mut judged = Vec::new();
-    let mut garbage = garbage::tried(lab, subject).await;
-    for (claim, kind) in claims_of(subject) {
-        let tried = match claim {
-            Claim::ReadChangesNothing => continue,
-            Claim::SurvivesGarbage | Claim::RefusesGarbage | Claim::GarbageLandsNothing => {
-                garbage.remove(&claim).unwrap_or_else(|| Err(untested("it was not tried")))
-            }
-            Claim::FailureAsDeclared | Claim::FailureLandsNothing => {
-                let kind = kind.as_deref().unwrap_or_default();
-                answers::failure(lab, subject, claim, kind).await
-            }
-            Claim::RepeatLandsOnce
-            | Claim::DroppedLandsOnce
-            | Claim::CutLandsOnce
-            | Claim::OverlapLandsOnce
-            | Claim::ProbeSeesNothing
-            | Claim::ProbeSeesLanded
-            | Claim::ProbeSeesLost
-            | Claim::ProbeGivesResult
-            | Claim::UndoReverses
-            | Claim::ResultAsDeclared
-            | Claim::AnswersInTime => {
-                each_sample(subject, async |sample| one(lab, subject, claim, sample).await).await
-            }
-        };
-        judged.push(judge(subject, claim, kind, tried)?);
+/// One experiment, or a few that share one.
+pub enum Job {
+    Claim(Claim, Option<String>),
+    Garbage,
+}
+
+/// Returns what there is to try of a tool, but for whether a read changes nothing.
+pub fn jobs_of(subject: &Subject) -> Vec<Job> {
+    let claims = claims_of(subject).into_iter().filter(|(claim, _)| {
+        *claim != Claim::ReadChangesNothing && !garbage::CLAIMS.contains(claim)
+    });
+    claims.map(|(claim, kind)| Job::Claim(claim, kind)).chain([Job::Garbage]).collect()
+}
+
+/// Does a job.
+pub async fn tried(lab: &Lab, subject: &Subject, job: Job) -> Result<Vec<Judged>, Stopped> {
+    match job {
+        Job::Claim(claim, kind) => {
+            let tried = match &kind {
+                Some(kind) => answers::failure(lab, subject, claim, kind).await,
+                None => {
+                    each_sample(subject, async |sample| one(lab, subject, claim, sample).await)
+                        .await
+                }
+            };
+            Ok(vec![judge(subject, claim, kind, tried)?])
+        }
+        Job::Garbage => {
+            let mut found = garbage::tried(lab, subject).await;
+            let claimed = claims_of(subject).into_iter().filter_map(|(claim, _)| {
+                found.remove(&claim).map(|tried| judge(subject, claim, None, tried))
+            });
+            claimed.collect()
+        }
     }
-    Ok(judged)
 }
 
 async fn one(lab: &Lab, subject: &Subject, claim: Claim, sample: &Sample) -> Tried {

@@ -4,6 +4,7 @@ use prusik_core::expr::{self, ExprError};
 use serde_json::Value;
 
 use super::{Found, Halt, Lab, Loss, Reading, Session, Tried, untested};
+use crate::certify::Effects;
 use crate::certify::subject::{Sample, Subject};
 use crate::certify::world::value_change;
 
@@ -71,6 +72,9 @@ async fn begun<'a>(
 }
 
 pub async fn before(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
+    if lab.effects == Effects::Live {
+        return Err(untested("a live server may have seen such a call before"));
+    }
     let (mut session, arguments, key) = begun(lab, subject, sample).await?;
     let said = ask(lab, &mut session, subject, &arguments, &key).await?;
     let evidence = session.close().await;
