@@ -6,8 +6,10 @@
 
 mod claim;
 mod garbage;
+mod heard;
 mod outside;
 mod relay;
+mod relay_http;
 mod report;
 mod sample;
 mod session;

@@ -67,6 +67,10 @@ impl Control {
         Self(folder.into())
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     /// Lays a fault for the next call.
     pub fn arm(&self, fault: &Fault) -> std::io::Result<()> {
         for mark in [Mark::Lost, Mark::Held, Mark::Late] {
@@ -88,14 +92,14 @@ impl Control {
         std::fs::read(self.0.join("starts")).map_or(0, |bytes| bytes.len())
     }
 
-    fn take(&self) -> Option<Fault> {
+    pub fn take(&self) -> Option<Fault> {
         let path = self.0.join("next");
         let bytes = std::fs::read(&path).ok()?;
         std::fs::remove_file(&path).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    fn mark(&self, mark: Mark) {
+    pub fn mark(&self, mark: Mark) {
         // Whoever waits for the mark gives up after a while and says so.
         let _ = std::fs::write(self.0.join(mark.file()), "");
     }

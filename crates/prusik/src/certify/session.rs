@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use prusik_core::contract::{Contract, KeyPlace};
+use prusik_core::contract::KeyPlace;
 use prusik_core::expr;
-use prusik_core::outcome::{Failure, Reply, ToolResult};
+use prusik_core::outcome::{Reply, ToolResult};
 use prusik_tool::{CallAttempt, Children, ToolInfo, Toolbox, Transport};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Effects;
+use super::heard::Heard;
 use super::relay::{Control, Fault, Mark};
+use super::relay_http::HttpRelay;
 use super::subject::{Origin, Sample, Subject};
 use super::world::World;
 use crate::assemble;
 use crate::cli::Stopped;
-use crate::cli::text::one_line;
 use crate::project::Project;
 use crate::scratch;
 
@@ -89,72 +90,6 @@ impl Lab {
     }
 }
 
-/// What came of one call, as the runtime would take it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
-    Returned(ToolResult),
-    Failed(Failure),
-    /// It does not fit its schema, or says nothing where something is due.
-    Unfit {
-        result: ToolResult,
-        problem: String,
-    },
-    TimedOut {
-        after_ms: u64,
-    },
-    Lost(String),
-    NotSent(String),
-}
-
-impl Heard {
-    fn of(contract: &Contract, reply: Reply) -> Self {
-        match reply {
-            Reply::Returned(result) => match Failure::in_result(contract, &result) {
-                Some(failure) => Self::Failed(failure),
-                None if contract.empty_fails && result.is_empty() => {
-                    let problem = "it says nothing where something is due".to_owned();
-                    Self::Unfit { result, problem }
-                }
-                None => Self::Returned(result),
-            },
-            Reply::Refused(refusal) => Self::Failed(Failure::from_refusal(contract, refusal)),
-            Reply::Unfit { result, problem } => Self::Unfit { result, problem },
-            Reply::NotSent { reason } => Self::NotSent(reason),
-            Reply::Lost { reason } => Self::Lost(reason),
-        }
-    }
-
-    /// Returns what came in a line.
-    pub fn told(&self) -> String {
-        let text = match self {
-            Self::Returned(result) => result.value().to_string(),
-            Self::Failed(failure) => format!("failed ({}): {}", failure.kind, failure.message),
-            Self::Unfit { result, problem } => format!("{} ({problem})", result.value()),
-            Self::TimedOut { after_ms } => format!("no answer within {after_ms} ms"),
-            Self::Lost(reason) => format!("no answer: {reason}"),
-            Self::NotSent(reason) => format!("not sent: {reason}"),
-        };
-        one_line(&text, 240)
-    }
-
-    /// Returns what came as a value that can be compared.
-    pub fn value(&self) -> Value {
-        match self {
-            Self::Returned(result) | Self::Unfit { result, .. } => result.value(),
-            Self::Failed(failure) => json!({"failed": failure.kind, "message": failure.message}),
-            Self::TimedOut { .. } | Self::Lost(_) | Self::NotSent(_) => json!({"answered": false}),
-        }
-    }
-
-    /// Returns the result of a call that landed.
-    pub fn landed(&self) -> Option<&ToolResult> {
-        match self {
-            Self::Returned(result) | Self::Unfit { result, .. } => Some(result),
-            Self::Failed(_) | Self::TimedOut { .. } | Self::Lost(_) | Self::NotSent(_) => None,
-        }
-    }
-}
-
 /// How an answer gets lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
@@ -167,9 +102,10 @@ pub struct Session<'a> {
     lab: &'a Lab,
     root: PathBuf,
     toolbox: Toolbox,
-    /// By server; one that is reached over the network has none.
+    /// By server; one that is reached by `https://` has none.
     controls: BTreeMap<String, Control>,
     log: Vec<String>,
+    _relays: Vec<HttpRelay>,
     _folder: tempfile::TempDir,
 }
 
@@ -184,27 +120,45 @@ impl<'a> Session<'a> {
         std::fs::create_dir(&root).map_err(failed)?;
         scratch::copy(lab.project.root(), &root).map_err(failed)?;
         let project = Project::load(&root).map_err(Stopped::from)?;
-        let mut controls = BTreeMap::new();
+        let (mut controls, mut relays) = (BTreeMap::new(), Vec::new());
         let mut builder = Toolbox::builder();
         for name in &lab.servers {
             let server = project
                 .server(name)
                 .ok_or_else(|| Stopped::misuse(format!("the copy has no server `{name}`")))?;
             let mut config = assemble::server_config(&project, server, &lab.children)?;
-            if let Transport::Stdio { command, args, .. } = &mut config.transport {
-                let control = folder.path().join(name);
-                std::fs::create_dir(&control).map_err(failed)?;
-                let own = std::env::current_exe().map_err(failed)?;
-                let real = std::mem::replace(command, own.display().to_string());
-                let first = [RELAY_COMMAND.to_owned(), control.display().to_string()];
-                let rest = std::mem::take(args);
-                *args = first.into_iter().chain(["--".to_owned(), real]).chain(rest).collect();
-                controls.insert(name.clone(), Control::new(control));
+            let control = Control::new(folder.path().join(name));
+            std::fs::create_dir(control.folder()).map_err(failed)?;
+            match &mut config.transport {
+                Transport::Stdio { command, args, .. } => {
+                    let own = std::env::current_exe().map_err(failed)?.display().to_string();
+                    let real = std::mem::replace(command, own);
+                    let told = control.folder().display().to_string();
+                    let first = [RELAY_COMMAND.to_owned(), told, "--".to_owned(), real];
+                    *args = first.into_iter().chain(std::mem::take(args)).collect();
+                    controls.insert(name.clone(), control);
+                }
+                Transport::Http { url, .. } => {
+                    let relay = HttpRelay::start(url, control.clone()).await.map_err(failed)?;
+                    if let Some(relay) = relay {
+                        url.clone_from(&relay.url);
+                        relays.push(relay);
+                        controls.insert(name.clone(), control);
+                    }
+                }
             }
             builder = builder.server(config);
         }
         let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
-        let session = Self { lab, root, toolbox, controls, log: Vec::new(), _folder: folder };
+        let session = Self {
+            lab,
+            root,
+            toolbox,
+            controls,
+            log: Vec::new(),
+            _relays: relays,
+            _folder: folder,
+        };
         session.connect().await?;
         Ok(session)
     }
@@ -418,15 +372,17 @@ impl<'a> Session<'a> {
     }
 
     fn arm(&self, subject: &Subject, fault: &Fault) -> Result<Control, Halt> {
-        let control = self.controls.get(&subject.server).ok_or_else(|| {
-            untested("requests and answers of a server that is reached over the network are not lost on demand")
-        })?;
+        let control = self
+            .controls
+            .get(&subject.server)
+            .ok_or_else(|| untested("over https no message is lost on demand"))?;
         let armed = control.arm(fault);
         armed.map_err(|error| Stopped::unavailable(format!("the relay: {error}")))?;
         Ok(control.clone())
     }
 
-    /// Returns how often the server of a tool was started; none if it is reached over the network.
+    /// Returns how often the server of a tool was started; it is none of ours if it is reached over the
+    /// network.
     pub fn starts(&self, subject: &Subject) -> Option<usize> {
         self.controls.get(&subject.server).map(Control::starts)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::prusik::{copy, json_lines, prusik, said, write_files};
+use crate::prusik::{copy, json_lines, prusik, said, wait_for, write_files};
 
 const CONTRACTS: &str = r#"
 servers:
@@ -228,6 +228,46 @@ tools:
     assert_eq!(code, Some(1));
     let expected = BTreeSet::from(["write_file read-changes-nothing".to_owned()]);
     assert_eq!(of_verdict(&lines, "lie"), expected, "{lines:#?}");
+}
+
+/// A server over HTTP, which ends with the test.
+struct Served(std::process::Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_live_server_is_certified_when_its_effects_are_wanted() {
+    for (lie, lies) in [
+        ("", &[][..]),
+        ("key-ignored", &["repeat-lands-once", "dropped-lands-once", "cut-lands-once"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/liar.py");
+        let mut command = std::process::Command::new("python3");
+        let _served = Served(
+            command.args([script, lie, "address"]).current_dir(folder).spawn().expect("it starts"),
+        );
+        wait_for(&folder.join("address"));
+        let url = std::fs::read_to_string(folder.join("address")).unwrap();
+        let project = folder.join("project");
+        let text =
+            CONTRACTS.replace("{ command: python3, args: [SCRIPT, \"LIE\"] }", "{ url: URL }");
+        write_files(&project, &[("prusik.yaml", &text.replace("URL", &url))]);
+        let names = ["liar__put", "liar__stats", "--live-effects"];
+        let (lines, _) = certified(&project, &names);
+        let expected = lies.iter().map(|claim| format!("put {claim}")).collect();
+        assert_eq!(of_verdict(&lines, "lie"), expected, "{lie}: {lines:#?}");
+        // There is no fresh world to compare it with.
+        let untested = BTreeSet::from(["put overlap-lands-once".to_owned()]);
+        assert_eq!(of_verdict(&lines, "untested"), untested, "{lie}: {lines:#?}");
+        assert!(folder.join("ledger.jsonl").exists());
+    }
 }
 
 #[test]

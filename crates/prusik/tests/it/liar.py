@@ -1,5 +1,6 @@
 """An MCP server that books lines in a ledger file. It is honest unless it is told which lie to tell."""
 
+import http.server
 import json
 import os
 import sys
@@ -223,16 +224,50 @@ def answer(request):
     return None
 
 
-def serve(request):
+def respond(request):
     result = answer(request)
     reply = {"jsonrpc": "2.0", "id": request["id"]}
     if result is None:
         reply["error"] = {"code": -32601, "message": "no such method"}
     else:
         reply["result"] = result
-    with out:
-        print(json.dumps(reply), flush=True)
+    return json.dumps(reply)
 
+
+def serve(request):
+    reply = respond(request)
+    with out:
+        print(reply, flush=True)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        try:
+            request = json.loads(body)
+        except ValueError:
+            return self.send_error(400)
+        reply = respond(request).encode() if "id" in request else b""
+        self.send_response(200 if reply else 202)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def do_GET(self):
+        self.send_error(405)
+
+    def log_message(self, *_):
+        pass
+
+
+# Over HTTP, and the address is written into a file.
+if len(sys.argv) > 2:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with open("address.new", "w") as address:
+        address.write("http://127.0.0.1:%d/mcp" % server.server_port)
+    os.rename("address.new", sys.argv[2])
+    server.serve_forever()
 
 for line in sys.stdin:
     try:

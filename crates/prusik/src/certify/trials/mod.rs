@@ -10,7 +10,8 @@ use prusik_core::contract::EffectClass;
 use serde_json::Value;
 
 use super::claim::{Claim, Judged, Verdict};
-use super::session::{Halt, Heard, Lab, Loss, Reading, Session, did_not_succeed, untested};
+use super::heard::Heard;
+use super::session::{Halt, Lab, Loss, Reading, Session, did_not_succeed, untested};
 use super::subject::{Sample, Subject};
 use super::world::World;
 use crate::cli::Stopped;
