@@ -20,6 +20,8 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::StreamExt as _;
+use prusik_core::contract::EffectClass;
+use prusik_tool::LeftOut;
 
 use self::claim::Judged;
 pub use self::claim::Verdict;
@@ -29,6 +31,7 @@ use self::session::{Halt, Lab, Reading, Session};
 use self::subject::Subject;
 use crate::assemble;
 use crate::cli::Stopped;
+use crate::cli::text::printable;
 use crate::project::{Project, ProjectErrors, suggestion};
 
 /// Calls of one read that tell of the world.
@@ -88,21 +91,16 @@ pub async fn certify(
         seed: order.seed,
         effects: order.effects,
     };
-    lab.subjects = subjects(&lab, &order.names).await?;
+    lab.subjects = subjects(&lab, &order.names, say).await?;
     say(&announcement(&lab, order.effects));
     let mut judged = reads(&mut lab).await?;
-    let at_once = match order.effects {
-        Effects::Scratch => std::thread::available_parallelism().map_or(2, usize::from),
-        // Experiments would see each other's effects.
-        Effects::Live => 1,
-    };
     let jobs = lab
         .subjects
         .values()
         .flat_map(|subject| trials::jobs_of(subject).into_iter().map(move |job| (subject, job)));
     let all = futures_util::stream::iter(jobs)
         .map(|(subject, job)| trials::tried(&lab, subject, job))
-        .buffer_unordered(at_once)
+        .buffer_unordered(at_once(order.effects))
         .collect::<Vec<_>>()
         .await;
     for found in all {
@@ -113,10 +111,26 @@ pub async fn certify(
     Ok(Report { servers: lab.servers, tools, seed: order.seed, judged })
 }
 
+/// Returns how many experiments go on at a time.
+fn at_once(effects: Effects) -> usize {
+    match effects {
+        Effects::Scratch => std::thread::available_parallelism().map_or(2, usize::from),
+        // They would see each other's effects.
+        Effects::Live => 1,
+    }
+}
+
 /// Asks the servers for their tools and returns those that were named, with what is claimed of them.
-async fn subjects(lab: &Lab, names: &[String]) -> Result<BTreeMap<String, Subject>, Stopped> {
+async fn subjects(
+    lab: &Lab,
+    names: &[String],
+    say: &(dyn Fn(&str) + Send + Sync),
+) -> Result<BTreeMap<String, Subject>, Stopped> {
     let session = open(lab).await?;
     let listed = session.listed();
+    for LeftOut { server, tool, reason } in session.connect().await? {
+        say(&printable(&format!("{server}: `{tool}` is left out: {reason}")));
+    }
     session.close().await;
     let known: Vec<&str> = listed.iter().map(|info| info.name.as_str()).collect();
     for name in names.iter().filter(|name| name.contains("__")) {
@@ -167,18 +181,22 @@ fn announcement(lab: &Lab, effects: Effects) -> String {
 
 /// Tries whether the reads change nothing; those that do not are what everything else is judged by.
 async fn reads(lab: &mut Lab) -> Result<Vec<Judged>, Stopped> {
-    let is_read =
-        |subject: &&Subject| subject.contract.effect == prusik_core::contract::EffectClass::Read;
+    let is_read = |subject: &&Subject| subject.contract.effect == EffectClass::Read;
     let reads: Vec<Subject> = lab.subjects.values().filter(is_read).cloned().collect();
     lab.observers = reads.iter().flat_map(readings_of).collect();
-    let mut judged = Vec::new();
-    for subject in &reads {
-        judged.push(trials::read(lab, subject).await?);
-    }
+    let tried = futures_util::stream::iter(&reads)
+        .map(|subject| trials::read(lab, subject))
+        .buffered(at_once(lab.effects))
+        .collect::<Vec<_>>()
+        .await;
+    let judged: Vec<Judged> = tried.into_iter().collect::<Result<_, _>>()?;
     let honest = |tool: &str| {
         judged.iter().any(|judged| judged.tool == tool && judged.verdict == Verdict::Holds)
     };
     lab.observers.retain(|reading| honest(&reading.tool));
+    if lab.observers.is_empty() {
+        return Ok(judged);
+    }
     let steady = steady(lab).await?;
     lab.observers
         .retain(|reading| steady.contains(&Subject::told(&reading.tool, &reading.arguments)));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use prusik_core::contract::KeyPlace;
 use prusik_core::expr;
 use prusik_core::outcome::{Reply, ToolResult};
-use prusik_tool::{CallAttempt, Children, ToolInfo, Toolbox, Transport};
+use prusik_tool::{CallAttempt, Children, LeftOut, ToolInfo, Toolbox, Transport};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -163,10 +163,10 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Starts what does not run.
-    pub async fn connect(&self) -> Result<(), Stopped> {
+    /// Starts what does not run. Returns the tools that cannot be called.
+    pub async fn connect(&self) -> Result<Vec<LeftOut>, Stopped> {
         let connected = self.toolbox.connect_all(&CancellationToken::new(), &|_| ()).await;
-        connected.map(|_| ()).map_err(|error| Stopped::unavailable(error.to_string()))
+        connected.map_err(|error| Stopped::unavailable(error.to_string()))
     }
 
     /// Returns what the servers say of their tools.

@@ -230,6 +230,27 @@ tools:
     assert_eq!(of_verdict(&lines, "lie"), expected, "{lines:#?}");
 }
 
+#[test]
+fn a_rule_of_the_project_is_kept_and_a_log_may_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    liar(folder, "read-writes");
+    let (lines, code) = certified(folder, &["liar__look", "--ignore", "cache"]);
+    assert_eq!(code, Some(0), "{lines:#?}");
+    let file = folder.join("prusik.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let rule = "  liar__put:\n    deny: { never: { when: \"true\", tell: no } }\n    effect: idempotent\n    \
+                key: { argument: key }\n";
+    let put = text.lines().find(|line| line.starts_with("  liar__put:")).unwrap().to_owned() + "\n";
+    std::fs::write(&file, text.replace(&put, rule)).unwrap();
+    let (lines, code) = certified(folder, &["liar__put"]);
+    assert_eq!(code, Some(0), "{lines:#?}");
+    for line in &lines[..lines.len() - 1] {
+        assert_eq!(line["verdict"], "untested", "{line}");
+        assert!(line["says"].as_str().unwrap().contains("rule `never`"), "{line}");
+    }
+}
+
 /// A server over HTTP, which ends with the test.
 struct Served(std::process::Child);
 

@@ -148,8 +148,8 @@ async fn heap(lab: &Lab, subject: &Subject) -> Result<Heap, Halt> {
 async fn still_answers(session: &Session<'_>, subject: &Subject, heap: &mut Heap) {
     let starts = session.starts(subject);
     match tokio::time::timeout(LIMIT, session.connect()).await {
-        Ok(Ok(())) if session.starts(subject) == starts => {}
-        Ok(Ok(())) => heap.died("after all garbage the server had ended"),
+        Ok(Ok(_)) if session.starts(subject) == starts => {}
+        Ok(Ok(_)) => heap.died("after all garbage the server had ended"),
         Ok(Err(stopped)) => heap.died(format!("after all garbage: {}", stopped.message)),
         Err(_) => heap.died("after all garbage it lists its tools no more"),
     }

@@ -36,7 +36,10 @@ pub async fn certify(place: &Place, args: CertifyArgs) -> Result<Exit, Stopped> 
 
 pub async fn relay(folder: &Path, command: &[String]) -> Result<Exit, Stopped> {
     let relayed = certify::relay(folder, command).await;
-    let code = relayed.map_err(|error| Stopped::unavailable(error.to_string()))?;
+    let program = command.first().map_or("", String::as_str);
+    let code = relayed.map_err(|error| {
+        Stopped::unavailable(format!("cannot start or reach `{program}`: {error}"))
+    })?;
     // Whoever started us wants to know how the server ended.
     std::process::exit(code)
 }
