@@ -26,6 +26,8 @@ use crate::scratch;
 pub const RELAY_COMMAND: &str = "certify-relay";
 /// How often it is looked whether the relay has told something.
 const LOOK: Duration = Duration::from_millis(5);
+/// What counts seconds has counted on after this time.
+const STAYS: Duration = Duration::from_millis(1_100);
 /// Calls that are told as evidence.
 const EVIDENCE_MAX: usize = 12;
 
@@ -409,6 +411,37 @@ impl<'a> Session<'a> {
         let mut world = self.files()?;
         world.reads = reads;
         Ok(world)
+    }
+
+    /// Looks at the world and returns it with the first thing that is otherwise than in `before`. What
+    /// a read tells counts only if it stays: the age of a payment grows by itself.
+    pub async fn change(
+        &mut self,
+        before: &World,
+        readings: &[Reading],
+    ) -> Result<(World, Option<String>), Halt> {
+        let now = self.world(readings).await?;
+        let change = match before.file_change(&now) {
+            Some(change) => Some(change),
+            None => self.read_change(before, &now, readings).await?,
+        };
+        Ok((now, change))
+    }
+
+    /// Returns the first thing that a read tells otherwise in `now`, if it stays.
+    pub async fn read_change(
+        &mut self,
+        before: &World,
+        now: &World,
+        readings: &[Reading],
+    ) -> Result<Option<String>, Halt> {
+        if before.read_change(now).is_none() {
+            return Ok(None);
+        }
+        tokio::time::sleep(STAYS).await;
+        let mut lasting = now.clone();
+        lasting.drop_unsteady(&self.world(readings).await?);
+        Ok(before.read_change(&lasting))
     }
 
     fn note(&mut self, subject: &Subject, arguments: &Value, told: &str) {

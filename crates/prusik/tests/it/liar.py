@@ -1,6 +1,5 @@
 """An MCP server that books lines in a ledger file. It is honest unless it is told which lie to tell."""
 
-import http.server
 import json
 import os
 import sys
@@ -240,34 +239,39 @@ def serve(request):
         print(reply, flush=True)
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        try:
-            request = json.loads(body)
-        except ValueError:
-            return self.send_error(400)
-        reply = respond(request).encode() if "id" in request else b""
-        self.send_response(200 if reply else 202)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(reply)))
-        self.end_headers()
-        self.wfile.write(reply)
+def listen(file):
+    """Serves over HTTP, and writes its address into a file."""
+    import http.server
 
-    def do_GET(self):
-        self.send_error(405)
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            try:
+                request = json.loads(body)
+            except ValueError:
+                return self.send_error(400)
+            reply = respond(request).encode() if "id" in request else b""
+            self.send_response(200 if reply else 202)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(reply)))
+            self.end_headers()
+            self.wfile.write(reply)
 
-    def log_message(self, *_):
-        pass
+        def do_GET(self):
+            self.send_error(405)
 
+        def log_message(self, *_):
+            pass
 
-# Over HTTP, and the address is written into a file.
-if len(sys.argv) > 2:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     with open("address.new", "w") as address:
         address.write("http://127.0.0.1:%d/mcp" % server.server_port)
-    os.rename("address.new", sys.argv[2])
+    os.rename("address.new", file)
     server.serve_forever()
+
+
+if len(sys.argv) > 2:
+    listen(sys.argv[2])
 
 for line in sys.stdin:
     try:

@@ -60,7 +60,7 @@ async fn failing(lab: &Lab, subject: &Subject, claim: Claim, kind: &str, sample:
     let readings = readings(lab, subject, &arguments, &key);
     let before = session.world(&readings).await?;
     let heard = session.call(subject, &arguments, &key).await?;
-    let change = before.change(&session.world(&readings).await?);
+    let (_, change) = session.change(&before, &readings).await?;
     let evidence = session.close().await;
     if claim == Claim::FailureAsDeclared {
         return match &heard {

@@ -129,9 +129,9 @@ async fn heap(lab: &Lab, subject: &Subject) -> Result<Heap, Halt> {
             heap.died(format!("{what}: the server ended after its answer"));
             break;
         }
-        let world = session.world(&readings).await?;
+        let (world, change) = session.change(&before, &readings).await?;
         let was_refused = matches!(heard, Heard::Failed(_)) && due == Due::Error;
-        if let Some(change) = before.change(&world).filter(|_| was_refused) {
+        if let Some(change) = change.filter(|_| was_refused) {
             let line = heap.evidence.last().cloned().unwrap_or_default();
             heap.landed.get_or_insert((format!("{what}: {change}"), line));
         }

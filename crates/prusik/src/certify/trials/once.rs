@@ -40,8 +40,8 @@ pub async fn repeated(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
         landed(lab, subject, sample).await?;
     let seen = visible(&before, &world)?;
     let again = session.call(subject, &arguments, &key).await?;
-    let twice = session.world(&readings).await?;
-    if let Some(change) = world.change(&twice) {
+    let (twice, change) = session.change(&world, &readings).await?;
+    if let Some(change) = change {
         return Ok(Found::lie(
             format!("the second call lands, too: {change}"),
             session.close().await,
@@ -82,7 +82,8 @@ pub async fn lost(lab: &Lab, subject: &Subject, sample: &Sample, loss: Loss) -> 
     let world = session.world(&readings).await?;
     visible(&before, &world)?;
     let again = session.call(subject, &arguments, &key).await?;
-    if let Some(change) = world.change(&session.world(&readings).await?) {
+    let (_, change) = session.change(&world, &readings).await?;
+    if let Some(change) = change {
         return Ok(Found::lie(
             format!("the repeated call lands, too: {change}"),
             session.close().await,
@@ -152,7 +153,8 @@ pub async fn undone(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
     if heard.landed().is_none() {
         return Ok(Found::lie(format!("the undo fails: {}", heard.told()), session.close().await));
     }
-    match before.change(&session.world(&readings).await?) {
+    let (_, change) = session.change(&before, &readings).await?;
+    match change {
         None => {
             let says = format!("after the call {seen}; after its undo all is as before");
             Ok(Found::holds(says, session.close().await))

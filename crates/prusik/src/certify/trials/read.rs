@@ -18,12 +18,13 @@ pub async fn changes_nothing(lab: &Lab, subject: &Subject, sample: &Sample) -> T
     let files = session.files()?;
     let heard = session.call(subject, &arguments, &lab.key("read")).await?;
     let again = session.call(subject, &arguments, &lab.key("read")).await?;
-    let change = files.file_change(&session.files()?);
-    if let Some(change) = change {
+    // Before the others are asked: one of them may be the one that lies.
+    if let Some(change) = files.file_change(&session.files()?) {
         return Ok(Found::lie(format!("it changes a file: {change}"), session.close().await));
     }
     let after = session.world(&others).await?;
-    if let Some(change) = before.read_change(&after) {
+    let change = session.read_change(&before, &after, &others).await?;
+    if let Some(change) = change {
         return Ok(Found::lie(format!("after it, {change}"), session.close().await));
     }
     if heard.landed().is_none() {
