@@ -370,6 +370,9 @@ impl<'a> Session<'a> {
         self.note(subject, &sent, "(given up while it runs)");
         let heard = self.call(subject, arguments, key).await?;
         marked(&control, Mark::Late, limit).await;
+        if !control.has(Mark::Late) {
+            return Err(untested("the call that was given up was never answered, if it was made"));
+        }
         Ok(heard)
     }
 
