@@ -186,7 +186,13 @@ fn home(project: &Project) -> Home {
     Home::of_store(&project.store_path())
 }
 
-fn server_config(
+/// Returns where the processes that are started for a project are written down.
+pub fn children(project: &Project) -> Result<Children, Error> {
+    home(project).children()
+}
+
+/// Returns how a server is reached, with what the environment adds to that.
+pub fn server_config(
     project: &Project,
     server: &Server,
     children: &Children,

@@ -26,12 +26,14 @@
 extern crate self as prusik;
 
 mod assemble;
+mod certify;
 pub mod cli;
 mod demo;
 mod fault;
 mod library;
 pub mod project;
 pub mod scaffold;
+mod scratch;
 
 #[doc(hidden)]
 pub use library::private as __private;

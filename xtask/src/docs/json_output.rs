@@ -72,6 +72,7 @@ fn commands() -> Vec<(&'static str, Vec<Object>)> {
         ("`cancel` and `settle`", vec![done()]),
         ("`fork`", vec![forked()]),
         ("`lint` and `check`", reviewed()),
+        ("`certify`", certified()),
     ]
 }
 
@@ -331,6 +332,51 @@ fn reviewed() -> Vec<Object> {
                 ("question", "The question that is answered: `failure`"),
                 ("agent", "The agent's name"),
                 ("tool", "The tool, its effect, and the answers as `facts`"),
+            ],
+        },
+    ]
+}
+
+const TOOL: (&str, &str) = ("tool", "The tool's name");
+const CLAIM: (&str, &str) =
+    ("claim", "What is claimed of it, such as `repeat-lands-once` or `probe-sees-lost`");
+const VERDICT: (&str, &str) =
+    ("verdict", "`holds`, `lie`, or `untested` where it could not be tried");
+const SAYS: (&str, &str) =
+    ("says", "What was seen; where it could not be tried, why, and the way out");
+const EVIDENCE: (&str, &str) = ("evidence", "The calls that were made, with what came back, cut");
+
+fn certified() -> Vec<Object> {
+    vec![
+        Object {
+            when: "A claim of a tool",
+            example: json!({
+                "tool": "bank__pay", "claim": "probe-sees-landed", "verdict": "holds",
+                "says": "it says that the call landed", "evidence": ["bank__pay {} → {}"],
+            }),
+            keys: &[TOOL, CLAIM, VERDICT, SAYS, EVIDENCE],
+        },
+        Object {
+            when: "A claim about one kind of failure",
+            example: json!({
+                "tool": "bank__pay", "claim": "failure-as-declared", "kind": "unknown_account",
+                "verdict": "lie", "says": "it is reported as a success",
+                "evidence": ["bank__pay {} → {}"],
+            }),
+            keys: &[TOOL, CLAIM, ("kind", "The kind of failure"), VERDICT, SAYS, EVIDENCE],
+        },
+        Object {
+            when: "The last line: how many",
+            example: json!({
+                "tools": 4, "holds": 35, "lies": 1, "untested": 2, "seed": 1, "exit_code": 1,
+            }),
+            keys: &[
+                ("tools", "Tools that were tried"),
+                ("holds", "Claims that held"),
+                ("lies", "Claims that were broken"),
+                ("untested", "Claims that could not be tried"),
+                ("seed", "What the keys of calls were made from"),
+                ("exit_code", "The process's [exit code](exit-codes.md)"),
             ],
         },
     ]

@@ -24,7 +24,7 @@ pub(super) fn before_model(
     if exhausted(state, BudgetKind::Turns).is_some() {
         return Err(park_reason(state, BudgetKind::Turns));
     }
-    if wall_deadline(state).is_some_and(|deadline| now >= deadline) {
+    if wall_is_over(state, now) {
         return Err(wall_park(state, now));
     }
     let model = &definition.agent().model;
@@ -89,7 +89,13 @@ pub(super) fn wall_deadline(state: &State) -> Option<Timestamp> {
         return None;
     }
     let left = state.budget.wall_ms?.saturating_sub(state.spent.wall_ms);
-    Some(state.updated.plus_ms(left))
+    // What is over is over, wherever the clock has gone since.
+    Some(if left == 0 { Timestamp(0) } else { state.updated.plus_ms(left) })
+}
+
+/// Returns whether the wall-time budget is used up.
+pub(super) fn wall_is_over(state: &State, now: Timestamp) -> bool {
+    wall_deadline(state).is_some_and(|deadline| now >= deadline)
 }
 
 pub(super) fn park_reason(state: &State, kind: BudgetKind) -> ParkReason {

@@ -309,7 +309,7 @@ impl Run {
                 Ok(())
             }
             Input::TimerFired => {
-                if budget::wall_deadline(&self.state).is_some_and(|deadline| now >= deadline) {
+                if self.stop.is_none() && budget::wall_is_over(&self.state, now) {
                     self.halt(Stop::WallTime);
                 }
                 Ok(())

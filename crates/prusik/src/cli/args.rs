@@ -94,6 +94,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Run a project many times under faults and compare each run with an undisturbed one
     Chaos(ChaosArgs),
+    /// Find out whether a tool server tells the truth about its effects
+    Certify(CertifyArgs),
     /// Show the whole promise in a minute: no key, no network
     Demo(DemoArgs),
     /// Print the JSON Schema of a project's files, for editors
@@ -112,6 +114,15 @@ pub enum Command {
         /// The file that payments are booked in
         #[arg(long)]
         ledger: PathBuf,
+    },
+    /// Relays between `certify` and a server, and loses what it is told to lose
+    #[command(hide = true)]
+    CertifyRelay {
+        /// Where faults are laid and told
+        folder: PathBuf,
+        /// The server's command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
     },
 }
 
@@ -198,6 +209,25 @@ pub struct ChaosArgs {
     /// Keep the folders of runs that did what they must not, to be looked at
     #[arg(long)]
     pub keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CertifyArgs {
+    /// Servers, or tools as `server__tool`; no other tool is called
+    #[arg(required = true, value_name = "SERVER")]
+    pub names: Vec<String>,
+    /// Write the report as Markdown into this file, too
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Leave what changes at or below this path of the project out of account, such as a log
+    #[arg(long, value_name = "PATH")]
+    pub ignore: Vec<String>,
+    /// What the keys of calls are made from
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Try servers, too, whose calls have effects outside of a copy of the project's folder
+    #[arg(long)]
+    pub live_effects: bool,
 }
 
 #[derive(Debug, Args)]

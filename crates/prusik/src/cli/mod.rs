@@ -69,10 +69,14 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stopped> {
         Command::Lint(args) => commands::review::lint(&place, &args).await,
         Command::Check(args) => commands::review::check(&place, &args).await,
         Command::Chaos(args) => commands::chaos::chaos(&place, args).await,
+        Command::Certify(args) => commands::certify::certify(&place, args).await,
         Command::Demo(args) => commands::demo::demo(args).await,
         Command::Schema { of } => Ok(commands::make::schema(of)),
         Command::Completions { shell } => Ok(commands::make::completions(shell)),
         Command::DemoBank { ledger } => commands::demo::bank(&ledger).await,
+        Command::CertifyRelay { folder, command } => {
+            commands::certify::relay(&folder, &command).await
+        }
     }
 }
 

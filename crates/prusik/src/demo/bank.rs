@@ -211,6 +211,7 @@ impl Bank {
 
     async fn cancel_payment(&self, arguments: JsonObject) -> Result<Cancelled, Refusal> {
         let CancelArguments { payment_id, reference } = parse(arguments)?;
+        printable("reference", &reference, REFERENCE_CHARS_MAX)?;
         let mut guard = self.ledger().await?;
         let ledger = guard.as_mut().expect("the ledger is held from here on");
         Ok(Cancelled { was_booked: ledger.cancel(&payment_id, &reference)? })
@@ -218,6 +219,7 @@ impl Bank {
 
     async fn find_payment(&self, arguments: JsonObject) -> Result<Found, Refusal> {
         let FindArguments { reference } = parse(arguments)?;
+        printable("reference", &reference, REFERENCE_CHARS_MAX)?;
         let mut payments = self.payments().await?;
         payments.retain(|payment| payment.reference == reference);
         Ok(Found { found: !payments.is_empty(), payments })
@@ -270,16 +272,8 @@ fn left(payments: &[Payment]) -> Amount {
 /// Checks what the schema says once more, since nobody has to read it, and what it cannot say.
 fn checked(arguments: PayArguments) -> Result<Order, Refusal> {
     let PayArguments { reference, recipient, iban, amount, currency } = arguments;
-    for (name, text, chars_max) in [
-        ("reference", &reference, REFERENCE_CHARS_MAX),
-        ("recipient", &recipient, RECIPIENT_CHARS_MAX),
-    ] {
-        let chars = text.chars().count();
-        if text.trim().is_empty() || chars > chars_max || text.chars().any(char::is_control) {
-            let message = format!("`{name}` has 1 to {chars_max} printable characters");
-            return Err(Refusal::new("invalid_arguments", message));
-        }
-    }
+    printable("reference", &reference, REFERENCE_CHARS_MAX)?;
+    printable("recipient", &recipient, RECIPIENT_CHARS_MAX)?;
     if amount == Amount(0) {
         return Err(Refusal::new("invalid_arguments", "`amount` is more than 0.00"));
     }
@@ -292,6 +286,15 @@ fn checked(arguments: PayArguments) -> Result<Order, Refusal> {
         return Err(Refusal::new("wrong_currency", message));
     }
     Ok(Order { reference, recipient, iban, amount, currency })
+}
+
+fn printable(name: &str, text: &str, chars_max: usize) -> Result<(), Refusal> {
+    let chars = text.chars().count();
+    if text.trim().is_empty() || chars > chars_max || text.chars().any(char::is_control) {
+        let message = format!("`{name}` has 1 to {chars_max} printable characters");
+        return Err(Refusal::new("invalid_arguments", message));
+    }
+    Ok(())
 }
 
 /// Returns whether the check digits of an IBAN fit: the remainder by 97 is 1 (ISO 13616).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{CassetteMode, ContractConfig, Effect, ModelConfig, Provider};
+use super::config::{CassetteMode, ContractConfig, Effect, KeyConfig, ModelConfig, Provider};
 use super::error::{ProjectError, nearest, suggestion};
 use super::servers::is_http;
 use super::{AgentEntry, BUILT_IN_TOOLS, Project};
@@ -172,6 +172,7 @@ fn contract(
             fail(&[key, "tool"], message, &help);
         }
     }
+    examples(project, config, &mut fail);
     if let Some(probe) = &config.probe {
         let declared = project.config.tools.get(&probe.tool).and_then(|other| other.effect);
         let own = project.own.iter().any(|tool| tool.name == probe.tool);
@@ -213,6 +214,35 @@ fn groups(project: &Project, errors: &mut Vec<ProjectError>) {
                 let message = format!("`{tool}` stands in the group `{other}` already");
                 fail(Some(index), message, "a call belongs to one group at most");
             }
+        }
+    }
+}
+
+fn examples(
+    project: &Project,
+    config: &ContractConfig,
+    fail: &mut dyn FnMut(&[&str], String, &str),
+) {
+    for (index, example) in config.examples.iter().enumerate() {
+        let index = index.to_string();
+        if let Some(kind) =
+            example.fails.as_ref().filter(|kind| !config.failures.contains_key(*kind))
+        {
+            let message = format!("the tool declares no failure `{kind}`");
+            let kinds = config.failures.keys().map(String::as_str);
+            let help = suggestion(kind, "failures", kinds);
+            fail(&["examples", &index, "fails"], message, &help);
+        }
+        for (nth, setup) in example.after.iter().enumerate() {
+            if let Err((message, help)) = tool_exists(project, &setup.tool) {
+                fail(&["examples", &index, "after", &nth.to_string(), "tool"], message, &help);
+            }
+        }
+        if let Some(KeyConfig::Argument(name)) = &config.key
+            && example.arguments.contains_key(name)
+        {
+            let message = format!("`{name}` is the key, which is made for each call");
+            fail(&["examples", &index, "arguments", name], message, "remove it");
         }
     }
 }

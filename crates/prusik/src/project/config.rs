@@ -291,6 +291,36 @@ pub struct ContractConfig {
     /// Findings of `prusik lint` that are accepted for this tool: the rule's id, and the reason.
     #[serde(default)]
     pub allow: BTreeMap<String, String>,
+    /// Calls that `prusik certify` may try the tool with. A run never makes them.
+    #[serde(default)]
+    pub examples: Vec<ExampleConfig>,
+}
+
+/// A call that a tool may be tried with.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExampleConfig {
+    /// Its arguments, without the key. Text that starts with `=` is CEL over `after`, the list of
+    /// what the calls of `after` returned; `==` at the start stands for one `=`.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, TemplateText>,
+    /// The declared failure that it must be reported as. The call succeeds when it is left out.
+    #[serde(default)]
+    pub fails: Option<String>,
+    /// Calls that are made first, in this order, and succeed.
+    #[serde(default)]
+    pub after: Vec<SetupConfig>,
+}
+
+/// A call that is made before another.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetupConfig {
+    /// The tool to call.
+    pub tool: String,
+    /// Its arguments, in the same way.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, TemplateText>,
 }
 
 /// Calls that take together or not at all.

@@ -99,6 +99,26 @@ impl Project {
         Ok(definition)
     }
 
+    /// Returns an error for each contract of a tool that one of `servers` does not have.
+    pub fn stray_contracts(&self, servers: &[String], known: &[&str]) -> Vec<ProjectError> {
+        let stray = |name: &&String| {
+            let server = name.split_once("__").map(|(server, _)| server);
+            server.is_some_and(|server| servers.iter().any(|named| named == server))
+                && !known.contains(&name.as_str())
+        };
+        let error = |name: &String| {
+            let message = format!("there is no tool `{name}`");
+            let help = suggestion(name, "tools", known.to_vec());
+            self.source.error(&["tools", name], message).with_help(help)
+        };
+        self.config.tools.keys().filter(stray).map(error).collect()
+    }
+
+    /// Returns the contract of a tool, whoever holds it.
+    pub fn contract_of(&self, facts: &ToolFacts) -> Contract {
+        contract(self.config.tools.get(&facts.name), facts.contract.as_ref())
+    }
+
     /// The folder's AGENTS.md stands below the agent's own prompt: what is general comes last.
     fn system_prompt(&self, agent: &AgentEntry) -> String {
         match &self.guidance {

@@ -330,5 +330,14 @@ fn what_is_printed_as_json_is_what_the_reference_says() {
             seen.insert(keys(line));
         }
     }
-    assert!(seen.len() >= 9, "{seen:?}");
+    let bank = "servers:\n  bank: { command: prusik, args: [demo-bank, --ledger, ledger.jsonl] }\n\
+                tools:\n  bank__pay: { failures: { full: {} } }\n";
+    let folder = tempfile::tempdir().unwrap();
+    write_files(folder.path(), &[("prusik.yaml", bank)]);
+    let output = prusik(folder.path(), &["certify", "bank__pay", "bank__balance", "--json"]);
+    for line in json_lines(&output.stdout) {
+        assert!(told.contains(&keys(&line)), "no page has {line}");
+        seen.insert(keys(&line));
+    }
+    assert!(seen.len() >= 12, "{seen:?}");
 }

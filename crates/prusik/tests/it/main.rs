@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod certify;
 mod chaos;
 mod compile_fail;
 mod control;

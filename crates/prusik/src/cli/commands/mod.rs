@@ -1,5 +1,6 @@
 //! The commands, and what most of them begin with: the project, its store, and one run of it.
 
+pub mod certify;
 pub mod change;
 pub mod chaos;
 pub mod demo;

@@ -25,6 +25,7 @@ use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
 use crate::fault::{CRASH, FAULTS, Family, Faults};
 use crate::project::{Project, Provider};
+use crate::scratch;
 
 /// Processes that drive one run at most; faults grow rarer from each to the next.
 const PROCESSES_MAX: u64 = 40;
@@ -138,7 +139,7 @@ fn folder_for(root: &Path) -> Result<tempfile::TempDir, Stopped> {
         Stopped::unavailable(format!("the project cannot be copied: {error}"))
     };
     let folder = tempfile::tempdir().map_err(failed)?;
-    world::copy(root, folder.path()).map_err(failed)?;
+    scratch::copy(root, folder.path()).map_err(failed)?;
     Ok(folder)
 }
 
@@ -186,7 +187,7 @@ async fn end_of(folder: &Path) -> Result<End, Stopped> {
         let shown = prusik(folder, &["show", "last", "--json"], &[]).await?;
         let shown = shown.lines().into_iter().next().unwrap_or_default();
         let said = shown["status"]["ended"]["completed"]["answer"].as_str();
-        answer = said.map(world::masked);
+        answer = said.map(scratch::masked);
     }
     let world = World::of(folder).map_err(|error| Stopped::unavailable(error.to_string()))?;
     Ok(End { status: text("status"), note: text("note").unwrap_or_default(), answer, world })
