@@ -71,6 +71,18 @@ impl Children {
         opened().map_err(|source| OrphanError::Io { path: folder.to_owned(), source })
     }
 
+    /// Kills every group that this process has started and that still lives, as a crash would.
+    pub fn kill(&self) -> io::Result<()> {
+        let mut file = File::open(&self.0.path)?;
+        for group in left_of(&mut file)? {
+            if let Some(pid) = Pid::from_raw(group) {
+                // It may have ended in the meantime.
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes down a group by its leader, which must not have been asked for anything yet.
     pub(crate) fn note(&self, leader: i32) -> io::Result<()> {
         let begun = processes()?.remove(&leader).map(|process| process.begun).unwrap_or_default();

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::builtin::Builtins;
 use crate::mcp::{ConnectError, LeftOut, Server, ServerConfig};
-use crate::{Tool, ToolInfo};
+use crate::{Children, Tool, ToolInfo};
 
 /// Longest name of a server.
 const SERVER_NAME_BYTES_MAX: usize = 64;
@@ -199,6 +199,11 @@ impl Toolbox {
     pub fn get(&self, name: &str) -> Option<Arc<dyn Tool>> {
         let tools = self.tools.read().unwrap_or_else(PoisonError::into_inner);
         tools.by_name.get(name).map(|(_, tool)| Arc::clone(tool))
+    }
+
+    /// Returns where the processes of the servers are written down.
+    pub fn children(&self) -> Option<Children> {
+        self.servers.values().find_map(|server| server.children())
     }
 
     /// Ends every server and waits until they are gone: asked first, then made to. Bounded by

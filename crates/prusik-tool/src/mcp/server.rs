@@ -17,7 +17,7 @@ use super::breaker::Breaker;
 use super::config::ServerConfig;
 use super::connection::Connection;
 use super::error::ConnectError;
-use crate::{CallAttempt, Tool, ToolInfo};
+use crate::{CallAttempt, Children, Tool, ToolInfo};
 
 /// Wait before the second start in a window; it doubles with each further one.
 const BACKOFF: Duration = Duration::from_millis(100);
@@ -61,6 +61,10 @@ impl Server {
 
     pub(crate) fn name(&self) -> &str {
         &self.config.name
+    }
+
+    pub(crate) fn children(&self) -> Option<Children> {
+        self.config.children.clone()
     }
 
     /// Connects if that was not done yet, and returns the server's tools.

@@ -15,9 +15,11 @@ mod tool;
 
 use std::sync::Arc;
 
+use prusik_core::contract::EffectClass;
 use prusik_core::ids::Digest;
 use prusik_engine::{Clock, SystemClock, World};
 use prusik_store::Store;
+use prusik_tool::Children;
 
 pub use self::store::{Point, StoreFaults};
 use crate::library::Error;
@@ -129,11 +131,15 @@ pub fn clock() -> Result<Arc<dyn Clock>, Error> {
 }
 
 /// Returns the world with the faults that the environment asks for, if any.
-pub fn world(world: World, is_read: impl Fn(&str) -> bool) -> Result<World, Error> {
+pub fn world(
+    world: World,
+    effect: impl Fn(&str) -> EffectClass,
+    children: Option<&Children>,
+) -> Result<World, Error> {
     let Some(faults) = asked_for()? else { return Ok(world) };
     let tools = world.tools.into_iter().map(|(name, tool)| {
-        let read = is_read(&name);
-        (name, tool::FaultyTool::over(tool, faults, read))
+        let effect = effect(&name);
+        (name, tool::FaultyTool::over(tool, faults, effect, children.cloned()))
     });
     Ok(World { tools: tools.collect(), model: model::FaultyModel::over(world.model, faults) })
 }

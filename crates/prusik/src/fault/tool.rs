@@ -5,21 +5,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prusik_core::contract::EffectClass;
 use prusik_core::outcome::{Reply, ToolResult};
-use prusik_tool::{CallAttempt, Tool, ToolInfo};
+use prusik_tool::{CallAttempt, Children, Tool, ToolInfo};
 
 use super::{Family, Faults};
 
 /// How late a late answer is at most, in milliseconds.
 const LATE_MS: u64 = 40;
+/// How long a call hangs at most, in milliseconds, if its own time limit is not over before.
+const HANG_MS: u64 = 1_000;
 /// A result that no window holds, in bytes.
 const HUGE_BYTES: usize = 2 * 1024 * 1024;
 
 pub struct FaultyTool {
     inner: Arc<dyn Tool>,
     faults: Faults,
-    /// Whether its contract calls it a read.
-    read: bool,
+    effect: EffectClass,
+    /// The processes of the servers, to be killed.
+    children: Option<Children>,
     /// How often each call was made, by its arguments.
     made: Mutex<HashMap<String, u64>>,
 }
@@ -35,6 +39,12 @@ enum Fault {
     LostAfter,
     /// The call arrives late.
     Late,
+    /// The call is made twice, as a line that repeats itself would; not for writes.
+    Twice,
+    /// The call does not arrive, and no answer comes until nobody waits any more.
+    Hang,
+    /// The servers are killed while the call is under way.
+    Crash,
     /// The answer says nothing, too much, or nonsense.
     Empty,
     Huge,
@@ -42,8 +52,13 @@ enum Fault {
 }
 
 impl FaultyTool {
-    pub fn over(inner: Arc<dyn Tool>, faults: Faults, read: bool) -> Arc<dyn Tool> {
-        Arc::new(Self { inner, faults, read, made: Mutex::default() })
+    pub fn over(
+        inner: Arc<dyn Tool>,
+        faults: Faults,
+        effect: EffectClass,
+        children: Option<Children>,
+    ) -> Arc<dyn Tool> {
+        Arc::new(Self { inner, faults, effect, children, made: Mutex::default() })
     }
 
     fn fault(&self, arguments: &str) -> Option<Fault> {
@@ -55,12 +70,24 @@ impl FaultyTool {
         if !self.faults.strikes(&what) {
             return None;
         }
-        let transport = [Fault::NotSent, Fault::LostBefore, Fault::LostAfter, Fault::Late];
+        let transport = [
+            Fault::NotSent,
+            Fault::LostBefore,
+            Fault::LostAfter,
+            Fault::Late,
+            Fault::Hang,
+            Fault::Crash,
+            Fault::Twice,
+        ];
+        let transport: &[Fault] = match self.effect {
+            EffectClass::Read | EffectClass::Idempotent => &transport,
+            EffectClass::Write => &transport[..6],
+        };
         // A write whose answer is changed has landed: what it said is not the model's to know.
         let content = [Fault::Empty, Fault::Huge, Fault::Garbage];
         let among: &[Fault] = match self.faults.family {
-            Family::Content if self.read => &content,
-            Family::Content | Family::Transport => &transport,
+            Family::Content if self.effect == EffectClass::Read => &content,
+            Family::Content | Family::Transport => transport,
         };
         let drawn = self.faults.draw(&what, among.len() as u64);
         among.get(usize::try_from(drawn).unwrap_or(0)).copied()
@@ -91,6 +118,27 @@ impl Tool for FaultyTool {
                 let late_ms = self.faults.draw(&["late"], LATE_MS);
                 tokio::time::sleep(Duration::from_millis(late_ms)).await;
                 self.inner.call(attempt).await
+            }
+            Some(Fault::Twice) => {
+                let CallAttempt { arguments, meta_key, progress, .. } = attempt;
+                let cancel = attempt.cancel.clone();
+                self.inner.call(CallAttempt { arguments, meta_key, cancel, progress }).await;
+                self.inner.call(attempt).await
+            }
+            Some(Fault::Hang) => {
+                let hang = Duration::from_millis(HANG_MS);
+                let _ = tokio::time::timeout(hang, attempt.cancel.cancelled()).await;
+                Reply::Lost { reason }
+            }
+            Some(Fault::Crash) => {
+                let in_ms = self.faults.draw(&["crash"], LATE_MS / 4);
+                let children = self.children.as_ref();
+                let killed = async {
+                    tokio::time::sleep(Duration::from_millis(in_ms)).await;
+                    // What has ended already need not be killed.
+                    let _ = children.map(Children::kill);
+                };
+                tokio::join!(self.inner.call(attempt), killed).0
             }
             Some(Fault::Empty) => said(String::new()),
             Some(Fault::Huge) => said("x".repeat(HUGE_BYTES)),

@@ -165,9 +165,9 @@ pub(crate) fn world(
         .iter()
         .filter_map(|tool| Some((tool.name.clone(), toolbox.get(&tool.name)?)))
         .collect();
-    let is_read =
-        |name: &str| agent.tool(name).is_some_and(|tool| tool.contract.effect == EffectClass::Read);
-    fault::world(World { model, tools }, is_read)
+    let effect =
+        |name: &str| agent.tool(name).map_or(EffectClass::Write, |tool| tool.contract.effect);
+    fault::world(World { model, tools }, effect, toolbox.children().as_ref())
 }
 
 /// What a run needs to go on.
