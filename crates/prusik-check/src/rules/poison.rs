@@ -12,6 +12,7 @@ use regex::{Regex, RegexSet};
 use serde_json::Value;
 
 use super::wording::brief;
+use crate::words::hides;
 use crate::catalogue::{Catalogue, ToolEntry};
 use crate::finding::{Finding, Severity};
 use crate::params::escaped;
@@ -306,26 +307,7 @@ fn is_unseen(chars: &[char], at: usize) -> bool {
         '\u{fe0f}' | '\u{fe0e}' => {
             !beside(-1).is_some_and(|char| !char.is_alphanumeric() || char.is_ascii_digit())
         }
-        '\u{ad}'
-        | '\u{34f}'
-        | '\u{61c}'
-        | '\u{115f}'
-        | '\u{1160}'
-        | '\u{17b4}'
-        | '\u{17b5}'
-        | '\u{180b}'..='\u{180e}'
-        | '\u{200b}'
-        | '\u{200e}'
-        | '\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0d}'
-        | '\u{feff}'
-        | '\u{ffa0}'
-        | '\u{fff0}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e0fff}' => true,
-        char => char.is_control(),
+        char => hides(char),
     }
 }
 
