@@ -66,21 +66,51 @@ macro_rules! spec {
 /// In the order of the enum, which a test holds it to.
 const SPECS: [Spec; 34] = [
     spec!(ToolLeftOut, "tool-left-out", Error, "A tool that cannot be offered to a model"),
-    spec!(ContractWithoutTool, "contract-without-tool", Error, "A contract of a tool that does not exist"),
+    spec!(
+        ContractWithoutTool,
+        "contract-without-tool",
+        Error,
+        "A contract of a tool that does not exist"
+    ),
     spec!(NameRefused, "name-refused", Error, "A name that a provider refuses"),
     spec!(NamesCollide, "names-collide", Warning, "Names that differ only in case, `-` or `_`"),
     spec!(ToolsOverlap, "tools-overlap", Warning, "Two tools for the same purpose"),
     spec!(DescriptionMissing, "description-missing", Error, "No description"),
-    spec!(DescriptionSaysNothing, "description-says-nothing", Warning, "A description that says nothing beyond the name"),
-    spec!(HiddenCharacters, "hidden-characters", Error, "Characters that people do not see and models read"),
+    spec!(
+        DescriptionSaysNothing,
+        "description-says-nothing",
+        Warning,
+        "A description that says nothing beyond the name"
+    ),
+    spec!(
+        HiddenCharacters,
+        "hidden-characters",
+        Error,
+        "Characters that people do not see and models read"
+    ),
     spec!(OrdersTheModel, "orders-the-model", Error, "A description that gives the model orders"),
     spec!(NamesSecrets, "names-secrets", Error, "A description that names secrets"),
     spec!(EncodedBlob, "encoded-blob", Warning, "Encoded text in a description"),
-    spec!(ParameterUndescribed, "parameter-undescribed", Warning, "A parameter without a description"),
-    spec!(ParameterShapeless, "parameter-shapeless", Warning, "A parameter for anything, without a shape"),
+    spec!(
+        ParameterUndescribed,
+        "parameter-undescribed",
+        Warning,
+        "A parameter without a description"
+    ),
+    spec!(
+        ParameterShapeless,
+        "parameter-shapeless",
+        Warning,
+        "A parameter for anything, without a shape"
+    ),
     spec!(ParameterFreeText, "parameter-free-text", Note, "Free text where a closed type is due"),
     spec!(ParameterUnbounded, "parameter-unbounded", Note, "A number without bounds"),
-    spec!(RequiredContradicts, "required-contradicts", Error, "What is required contradicts the rest"),
+    spec!(
+        RequiredContradicts,
+        "required-contradicts",
+        Error,
+        "What is required contradicts the rest"
+    ),
     spec!(UnitAmbiguous, "unit-ambiguous", Warning, "A quantity without a unit"),
     spec!(TimeZoneAmbiguous, "time-zone-ambiguous", Warning, "A time without format or zone"),
     spec!(SchemaInvalid, "schema-invalid", Error, "Not valid JSON Schema 2020-12"),
@@ -88,7 +118,12 @@ const SPECS: [Spec; 34] = [
     spec!(SchemaTooDeep, "schema-too-deep", Warning, "A schema that nests too deep"),
     spec!(StrictModeRefused, "strict-mode-refused", Note, "A schema that strict mode refuses"),
     spec!(OutputSchemaMissing, "output-schema-missing", Note, "An output without a schema"),
-    spec!(EffectUndeclared, "effect-undeclared", Warning, "Nobody says what the tool does to the world"),
+    spec!(
+        EffectUndeclared,
+        "effect-undeclared",
+        Warning,
+        "Nobody says what the tool does to the world"
+    ),
     spec!(EffectDoubtful, "effect-doubtful", Warning, "The declared effect contradicts the rest"),
     spec!(KeyUndeclared, "key-undeclared", Warning, "Idempotent, and nobody says by which key"),
     spec!(ProbeMissing, "probe-missing", Warning, "A write that nobody can ask about"),

@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{Stopped, complain};
 use crate::fault;
 use crate::project::config::{self, ModelConfig, Provider};
-use crate::project::values::{SecretRef, Template};
 use crate::project::lock::{LOCK_FILE, Lock};
+use crate::project::values::{SecretRef, Template};
 use crate::project::{self, ListedTool, Project, ProjectError, ProjectErrors, Server, ToolFacts};
 
 /// Files and folders that steer the project: an agent that may write into the project's own folder

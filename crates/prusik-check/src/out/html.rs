@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::finding::{Counts, Finding, Severity};
-use crate::words::hides;
 use crate::report::{AgentReport, Fact, Report, Section, ToolFacts};
+use crate::words::hides;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2430;--dim:#667085;--line:#e2e6ec;--card:#fff;--page:#f6f7f9;\
@@ -72,7 +72,11 @@ fn head(report: &Report, counts: Counts) -> String {
     format!(
         "<div class=\"counts\">\n{}{}{}{}</div>\n",
         cell(class(counts.error, "error"), counts.error, plural(counts.error, "error", "errors")),
-        cell(class(counts.warning, "warning"), counts.warning, plural(counts.warning, "warning", "warnings")),
+        cell(
+            class(counts.warning, "warning"),
+            counts.warning,
+            plural(counts.warning, "warning", "warnings")
+        ),
         cell("note", counts.note, plural(counts.note, "note", "notes")),
         cell(
             class(people, "warning"),

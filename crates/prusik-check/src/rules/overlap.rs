@@ -33,7 +33,14 @@ const COMMON_FROM: usize = 60;
 const PARTNERS_MAX: usize = 3;
 /// Parameters that any tool with a long answer has.
 const PAGING: [&str; 9] = [
-    "page", "limit", "count", "offset", "cursor", "max_results", "per_page", "page_size",
+    "page",
+    "limit",
+    "count",
+    "offset",
+    "cursor",
+    "max_results",
+    "per_page",
+    "page_size",
     "max_length",
 ];
 /// Fewest words of a description that can be the same by more than chance.

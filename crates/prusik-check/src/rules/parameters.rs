@@ -88,8 +88,20 @@ const BOUNDED: [&str; 16] = [
 ];
 /// Names of texts in a language of their own, of which one example says more than a sentence.
 const LANGUAGES: [&str; 14] = [
-    "sql", "jql", "cql", "cron", "schedule", "regex", "regexp", "expression", "selector", "xpath",
-    "jsonpath", "template", "where", "filter",
+    "sql",
+    "jql",
+    "cql",
+    "cron",
+    "schedule",
+    "regex",
+    "regexp",
+    "expression",
+    "selector",
+    "xpath",
+    "jsonpath",
+    "template",
+    "where",
+    "filter",
 ];
 const BOUNDS: [&str; 7] =
     ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "enum", "const", "multipleOf"];

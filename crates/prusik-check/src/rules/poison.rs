@@ -12,11 +12,11 @@ use regex::{Regex, RegexSet};
 use serde_json::Value;
 
 use super::wording::brief;
-use crate::words::hides;
 use crate::catalogue::{Catalogue, ToolEntry};
 use crate::finding::{Finding, Severity};
 use crate::params::escaped;
 use crate::rule::Rule;
+use crate::words::hides;
 
 /// Shortest run of letters and digits that is taken for an encoded text.
 const BLOB_CHARS_MIN: usize = 48;

@@ -57,7 +57,7 @@ pub(crate) fn check(tool: &ToolEntry, found: &mut Vec<Finding>) {
         }
     }
     root(&tool.input_schema, found);
-    let depth = nesting(&tool.input_schema, &tool.input_schema, 0);
+    let depth = nesting(&tool.input_schema);
     if depth > NESTING_MAX {
         let message = format!("its input nests {} deep", levels(depth));
         let help = "flatten it: a list of small objects, or two tools";

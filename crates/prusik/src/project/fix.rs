@@ -177,8 +177,7 @@ fn added(
     known: Option<&Entry>,
     fresh: &[&Undeclared],
 ) -> Result<Change, String> {
-    let blocks =
-        |indent| fresh.iter().map(|tool| whole(tool, indent)).collect::<Vec<_>>().concat();
+    let blocks = |indent| fresh.iter().map(|tool| whole(tool, indent)).collect::<Vec<_>>().concat();
     if root.iter().any(|entry| indent_of(lines, entry) != Some(0)) {
         return Err("it is written in braces, or indented as a whole".to_owned());
     }
@@ -231,8 +230,8 @@ fn end_of(lines: &Lines<'_>, root: &[Entry], line: usize, indent: usize) -> usiz
     while last > line {
         let text = lines.get(last);
         let inner = text.trim_start();
-        let is_foreign = inner.is_empty()
-            || (inner.starts_with('#') && text.len() - inner.len() < indent);
+        let is_foreign =
+            inner.is_empty() || (inner.starts_with('#') && text.len() - inner.len() < indent);
         if !is_foreign {
             break;
         }

@@ -140,8 +140,7 @@ impl Lock {
 
     /// Reads the lock of the project in `root`; none if there is no such file.
     pub fn read(root: &Path) -> Result<Option<Self>, ProjectError> {
-        let fail =
-            |message: String| ProjectError::of_file(LOCK_FILE, message).with_help(WAY_OUT);
+        let fail = |message: String| ProjectError::of_file(LOCK_FILE, message).with_help(WAY_OUT);
         let path = root.join(LOCK_FILE);
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
@@ -151,15 +150,14 @@ impl Lock {
         if !metadata.is_file() || metadata.len() > LOCK_BYTES_MAX {
             return Err(fail(format!("is no file of at most {LOCK_BYTES_MAX} bytes")));
         }
-        let text = fs::read_to_string(&path)
-            .map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let text =
+            fs::read_to_string(&path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         Self::parse(&text).map(Some)
     }
 
     /// Reads a lock, and checks each digest in it.
     pub fn parse(text: &str) -> Result<Self, ProjectError> {
-        let fail =
-            |message: String| ProjectError::of_file(LOCK_FILE, message).with_help(WAY_OUT);
+        let fail = |message: String| ProjectError::of_file(LOCK_FILE, message).with_help(WAY_OUT);
         let lock: Self = serde_json::from_str(text).map_err(|error| {
             let whole = error.to_string();
             let message = whole.split(" at line ").next().unwrap_or(&whole).to_owned();

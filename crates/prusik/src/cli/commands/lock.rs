@@ -32,8 +32,7 @@ pub async fn lock(place: &Place, args: &LockArgs) -> Result<Exit, Stopped> {
     let is_current = before.as_ref() == Some(&lock);
     let written = !is_current && !args.check;
     if written {
-        write_atomically(&project.root().join(LOCK_FILE), &lock.text())
-            .map_err(Stopped::misuse)?;
+        write_atomically(&project.root().join(LOCK_FILE), &lock.text()).map_err(Stopped::misuse)?;
     }
     let tools = lock.tools().count();
     if place.json {

@@ -61,10 +61,7 @@ pub fn write_atomically(path: &Path, text: &str) -> Result<(), String> {
     let fail = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = target.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".prusik-")
-        .tempfile_in(folder)
-        .map_err(fail)?;
+    let mut file = tempfile::Builder::new().prefix(".prusik-").tempfile_in(folder).map_err(fail)?;
     file.write_all(text.as_bytes()).map_err(fail)?;
     match std::fs::metadata(&target) {
         // A rename would take the place of a file that nobody may write.
