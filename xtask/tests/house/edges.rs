@@ -30,7 +30,15 @@ const EDGES: [(&str, &[&str]); 9] = [
     ),
     (
         "xtask",
-        &["prusik", "prusik-core", "prusik-engine", "prusik-model", "prusik-store", "prusik-tool"],
+        &[
+            "prusik",
+            "prusik-check",
+            "prusik-core",
+            "prusik-engine",
+            "prusik-model",
+            "prusik-store",
+            "prusik-tool",
+        ],
     ),
 ];
 

@@ -28,7 +28,9 @@ font-size:.8rem;white-space:nowrap}\
 summary{cursor:pointer;font-weight:600}summary .tag{margin-left:.5rem;font-weight:400}\
 table{border-collapse:collapse;width:100%;margin-top:.6rem}\
 th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;border-top:1px solid var(--line)}\
-th{width:10rem;color:var(--dim);font-weight:500}";
+th{width:10rem;color:var(--dim);font-weight:500}\
+@media(max-width:40rem){main{padding-top:1.25rem}th,td{display:block;width:auto;padding:.3rem 0 0}\
+td{border-top:0;padding-top:0}}";
 
 /// Returns the report as a page. `project` is its title; `problems` are what could not be looked at.
 pub fn html(report: &Report, project: &str, problems: &[String]) -> String {
@@ -128,8 +130,13 @@ fn agent(agent: &AgentReport) -> String {
 
 fn tool(tool: &ToolFacts) -> String {
     let class = if tool.needs_person { "warning" } else { "good" };
-    let row =
-        |fact: &Fact| format!("<tr><th>{}</th><td>{}</td></tr>\n", fact.about, marked(&fact.text));
+    let row = |fact: &Fact| {
+        format!(
+            "<tr><th>{}</th><td>{}</td></tr>\n",
+            fact.about,
+            marked(&fact.text).replace('\n', "<br>")
+        )
+    };
     let rows: Vec<String> = tool.facts.iter().map(row).collect();
     let rows = rows.concat();
     let hint = if tool.needs_person { "a person may be asked" } else { "resolves alone" };

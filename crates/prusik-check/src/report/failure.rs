@@ -65,7 +65,7 @@ fn facts(tool: &Tool) -> ToolFacts {
         needs_person: needs_person(contract),
         facts: [
             Fact { about: "effect", text: effect(tool) },
-            Fact { about: "can fail", text: can_fail(contract) },
+            Fact { about: "can fail", text: can_fail(tool) },
             Fact { about: "the model is told", text: told(contract) },
             Fact { about: "retried", text: retried(contract) },
             Fact { about: "after a crash", text: crashed(contract) },
@@ -107,14 +107,16 @@ fn key(contract: &Contract) -> String {
     }
 }
 
-fn can_fail(contract: &Contract) -> String {
+fn can_fail(tool: &Tool) -> String {
+    let contract = &tool.contract;
     let mut kinds: Vec<String> = contract.failures.keys().map(|kind| format!("`{kind}`")).collect();
     if kinds.is_empty() {
         kinds.push("whatever it reports, as `tool_error`".to_owned());
     } else {
         kinds.push("anything else, as `tool_error`".to_owned());
     }
-    kinds.push("a server that cannot be reached".to_owned());
+    // A built-in tool has no server.
+    kinds.extend(tool.name.contains("__").then(|| "a server that cannot be reached".to_owned()));
     kinds.push(format!("no answer within {} ms", contract.timeout_ms));
     kinds.join(", ")
 }
@@ -126,7 +128,7 @@ fn told(contract: &Contract) -> String {
         .filter_map(|(kind, term)| Some(format!("on `{kind}`: {}", term.tell.as_ref()?)))
         .collect();
     let base = "the kind, the tool's words, and whether trying again can help";
-    if advised.is_empty() { base.to_owned() } else { format!("{base}; {}", advised.join("; ")) }
+    std::iter::once(base.to_owned()).chain(advised).collect::<Vec<_>>().join("\n")
 }
 
 fn retried(contract: &Contract) -> String {

@@ -74,6 +74,9 @@ pub(crate) fn check(catalogue: &Catalogue, found: &mut Vec<Finding>) {
         let is_same = !a.plain.is_empty() && a.plain == b.plain;
         let message = if is_same {
             format!("`{}` has word for word the same description", b.tool.name)
+        } else if let Some((old, new)) = [(a, b), (b, a)].into_iter().find(|(x, y)| replaces(x, y))
+        {
+            format!("`{}` says itself that `{}` takes its place", old.tool.name, new.tool.name)
         } else {
             format!(
                 "`{}` seems to be for the same purpose ({:.0} % alike)",

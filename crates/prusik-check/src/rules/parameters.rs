@@ -146,7 +146,8 @@ pub(crate) fn check(tool: &ToolEntry, found: &mut Vec<Finding>) {
 fn undescribed(params: &[Param<'_>], found: &mut Vec<Finding>) {
     let says_nothing = |param: &&Param<'_>| {
         let text = param.description();
-        let explains_itself = param.has(&["const"]) || !param.schema.is_object();
+        let explains_itself =
+            param.has(&["const"]) || !param.schema.is_object() || has_described_items(param);
         !explains_itself
             && (text.is_empty()
                 || (!param.has(&["enum"]) && !has_shape(param) && restates(param.name, text)))
@@ -171,6 +172,14 @@ fn restates(name: &str, text: &str) -> bool {
     let known = words::name_words(name);
     let said = words::name_words(text);
     said.iter().all(|word| known.contains(word) || word == "parameter" || word == "value")
+}
+
+/// A list of objects whose properties are described says what it is.
+fn has_described_items(param: &Param<'_>) -> bool {
+    let properties = param.target["items"]["properties"].as_object();
+    properties.is_some_and(|map| {
+        !map.is_empty() && map.values().all(|property| property["description"].is_string())
+    })
 }
 
 fn has_shape(param: &Param<'_>) -> bool {

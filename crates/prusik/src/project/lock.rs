@@ -288,7 +288,7 @@ mod tests {
     fn what_was_changed_by_hand_is_found_with_its_line() {
         let text = lock("Pays.", &json!({"type": "object"})).text();
         for (bad, said) in [
-            (text.replace("Pays.", "Pays all."), "prusik.lock:5:1: what it holds of `bank__pay`"),
+            (text.replace("Pays.", "Pays all."), "prusik.lock:6:1: what it holds of `bank__pay`"),
             (text.replace("\"version\": 1", "\"version\": 2"), "has version 2"),
             (text.replacen("\"servers\"", "<<<<<<< HEAD\n\"servers\"", 1), "prusik.lock:3:3"),
             (text.replace("\"description\"", "\"descripton\""), "unknown field `descripton`"),

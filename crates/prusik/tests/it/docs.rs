@@ -19,15 +19,15 @@ use serde_json::Value;
 
 use crate::prusik::{json_lines, prusik, said, write_files};
 
-struct Block {
+pub struct Block {
     line: usize,
-    language: String,
+    pub language: String,
     what: String,
-    text: String,
+    pub text: String,
 }
 
 /// Returns the fenced blocks of a page.
-fn blocks(page: &str) -> Vec<Block> {
+pub fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
     for (number, line) in (1..).zip(page.lines()) {

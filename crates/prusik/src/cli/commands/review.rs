@@ -273,7 +273,8 @@ fn answers(report: &Report, paint: Paint) -> String {
                 text.push_str(&format!("  {}\n", paint.bold(&printable(&tool.tool))));
                 for fact in &tool.facts {
                     let about = paint.dim(&format!("{:<18}", fact.about));
-                    text.push_str(&format!("    {about} {}\n", printable(&fact.text)));
+                    let said = printable(&fact.text).replace('\n', &format!("\n{:23}", ""));
+                    text.push_str(&format!("    {about} {said}\n"));
                 }
             }
         }
