@@ -289,6 +289,10 @@ fn what_is_printed_as_json_is_what_the_reference_says() {
         &["fork", "last", "--at", "4"],
         &["cancel", "last"],
         &["runs", "prune", "--older-than", "0s"],
+        &["lint", "--explain", "probe-missing"],
+        &["lock"],
+        &["check"],
+        &["chaos", "Which tasks are open?", "--schedules", "1"],
     ] {
         let output = prusik(folder.path(), &[&["--json"], arguments].concat());
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
