@@ -91,19 +91,15 @@ impl Server {
         let mut tools = Vec::new();
         let mut left_out = Vec::new();
         for spec in listed {
-            let name = spec.name.to_string();
             match self.tool(spec) {
                 Ok(tool) => tools.push(tool),
-                Err((info, reason)) => {
-                    let server = self.name().to_owned();
-                    left_out.push(LeftOut { server, tool: name, reason, info });
-                }
+                Err(tool) => left_out.push(*tool),
             }
         }
         Ok((tools, left_out))
     }
 
-    fn tool(self: &Arc<Self>, spec: McpToolSpec) -> Result<McpTool, (ToolInfo, String)> {
+    fn tool(self: &Arc<Self>, spec: McpToolSpec) -> Result<McpTool, Box<LeftOut>> {
         let hints = spec.annotations.and_then(|hints| serde_json::to_value(hints).ok());
         let description = spec.description.or(spec.title.map(Into::into)).unwrap_or_default();
         let info = ToolInfo {
@@ -113,9 +109,13 @@ impl Server {
             output_schema: spec.output_schema.map(|schema| Value::Object(schema.as_ref().clone())),
             hints,
         };
-        match obstacle(&info, &spec.name) {
-            Some(reason) => Err((info, reason)),
-            None => Ok(McpTool { info, tool: spec.name.into_owned(), server: Arc::clone(self) }),
+        let tool = spec.name.into_owned();
+        match obstacle(&info, &tool) {
+            Some(reason) => {
+                let server = self.name().to_owned();
+                Err(Box::new(LeftOut { server, tool, reason, info }))
+            }
+            None => Ok(McpTool { info, tool, server: Arc::clone(self) }),
         }
     }
 

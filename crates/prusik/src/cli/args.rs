@@ -238,6 +238,7 @@ pub enum Level {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct LintArgs {
     /// Exit with 1 if a finding weighs this much or more
     #[arg(long, value_enum, default_value_t = Level::Error, value_name = "LEVEL")]
