@@ -71,8 +71,9 @@ fn reviewed(rule: Rule, lists: &[&str], yaml: &str) -> LintReport {
     let folder = tempfile::tempdir().unwrap();
     let servers: BTreeSet<&str> =
         now.iter().map(|tool| tool.facts.name.split_once("__").unwrap().0).collect();
-    let servers: String =
+    let servers: Vec<String> =
         servers.iter().map(|name| format!("  {name}: {{ command: server }}\n")).collect();
+    let servers = servers.concat();
     let models = "models:\n  default: { provider: scripted, script: s.yaml }\n";
     let project = format!("{models}servers:\n{servers}{yaml}");
     // Only where a rule is about an agent does the example have one.
