@@ -1,6 +1,7 @@
 //! Words of names and descriptions, brought to one form so that they can be compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 /// Words that carry no purpose.
 const STOP: &[&str] = &[
@@ -183,14 +184,19 @@ pub(crate) fn canonical(word: &str) -> String {
     }
 }
 
+/// Each verb, with the first of its row.
+static ROWS: LazyLock<BTreeMap<&str, &str>> =
+    LazyLock::new(|| VERBS.iter().flat_map(|row| row.iter().map(|verb| (*verb, row[0]))).collect());
+static STOPPED: LazyLock<BTreeSet<&str>> = LazyLock::new(|| STOP.iter().copied().collect());
+
 fn row(stem: &str) -> Option<&'static str> {
-    let wanted = |verb: &&str| **verb == *stem || stem.strip_suffix('e') == Some(verb);
-    VERBS.iter().find(|row| row.iter().any(&wanted)).map(|row| row[0])
+    let find = |word: &str| ROWS.get(word).copied();
+    find(stem).or_else(|| stem.strip_suffix('e').and_then(find))
 }
 
 /// Returns whether a word carries meaning.
 pub(crate) fn is_meaningful(word: &str) -> bool {
-    word.len() > 1 && !STOP.contains(&word)
+    word.len() > 1 && !STOPPED.contains(word)
 }
 
 /// Returns a word of a text as it is compared: the first one is more likely a verb, any other a
@@ -223,14 +229,14 @@ pub(crate) fn compared_name(name: &str, server: Option<&str>) -> BTreeSet<String
 
 /// Returns the words of a text that carry meaning, stemmed.
 pub(crate) fn meaningful(text: &str) -> Vec<String> {
-    split(text).iter().filter(|word| !STOP.contains(&word.as_str())).map(|w| stem(w)).collect()
+    split(text).iter().filter(|word| !STOPPED.contains(word.as_str())).map(|w| stem(w)).collect()
 }
 
 /// Returns the words of a name, with verbs under their row's first.
 pub(crate) fn name_words(name: &str) -> Vec<String> {
     split(name)
         .iter()
-        .filter(|word| !STOP.contains(&word.as_str()))
+        .filter(|word| !STOPPED.contains(word.as_str()))
         .map(|word| canonical(word))
         .collect()
 }

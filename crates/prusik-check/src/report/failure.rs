@@ -3,7 +3,7 @@
 //! What is said here is what the run's core does; the words follow `prusik_core::run`.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prusik_core::agent::{Agent, Tool};
 use prusik_core::contract::{Contract, EffectClass, KeyPlace};
@@ -35,9 +35,12 @@ pub fn failures(agents: &[Agent], lint: &LintReport) -> Section {
         let is_absent = matches!(finding.rule, Rule::ToolLeftOut | Rule::ContractWithoutTool);
         RULES.contains(&finding.rule) && (is_held || is_absent)
     };
+    let mut holders: BTreeMap<&str, usize> = BTreeMap::new();
+    for tool in agents.iter().flat_map(|agent| &agent.tools) {
+        *holders.entry(&tool.name).or_default() += 1;
+    }
     let holders = |finding: &Finding| {
-        let name = finding.tool.as_deref().unwrap_or_default();
-        agents.iter().filter(|agent| agent.tool(name).is_some()).count()
+        finding.tool.as_deref().and_then(|name| holders.get(name)).copied().unwrap_or(0)
     };
     let mut findings: Vec<Finding> =
         lint.findings.iter().filter(|finding| concerns(finding)).cloned().collect();

@@ -332,7 +332,10 @@ fn orders(text: &str, found: &mut Vec<Finding>) {
 }
 
 fn secrets(text: &str, found: &mut Vec<Finding>) {
-    if text.len() < 4 {
+    const PLAIN_MAX: usize = 19;
+    // One short plain word is neither a path nor a key.
+    let is_plain = text.len() <= PLAIN_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    if text.len() < 4 || is_plain {
         return;
     }
     if let Some(key) = KEY.find(text) {
