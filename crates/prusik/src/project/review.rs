@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::definition::contract;
 use super::error::{ProjectError, ProjectErrors, suggestion};
-use super::lock::LockDifference;
+use super::lock::{LockDifference, Said};
 use super::{PROJECT_FILE, Place, Project, Provider, ToolFacts};
 
 /// A tool as a server or the lock has it.
@@ -21,6 +21,19 @@ pub struct ListedTool {
     pub hints: Option<Value>,
     /// Why no model can be offered it, if none can.
     pub left_out: Option<String>,
+}
+
+impl<'a> From<&'a ListedTool> for Said<'a> {
+    fn from(tool: &'a ListedTool) -> Self {
+        Self {
+            name: &tool.facts.name,
+            description: &tool.facts.description,
+            input_schema: &tool.facts.input_schema,
+            output_schema: tool.facts.output_schema.as_ref(),
+            annotations: tool.hints.as_ref(),
+            left_out: tool.left_out.as_deref(),
+        }
+    }
 }
 
 /// Whether all servers of a project were heard.

@@ -50,15 +50,7 @@ fn tools(json: &str) -> Vec<ListedTool> {
 fn lock(tools: &[ListedTool]) -> Lock {
     let servers: BTreeSet<&str> =
         tools.iter().filter_map(|tool| Some(tool.facts.name.split_once("__")?.0)).collect();
-    let said = tools.iter().map(|tool| Said {
-        name: &tool.facts.name,
-        description: &tool.facts.description,
-        input_schema: &tool.facts.input_schema,
-        output_schema: tool.facts.output_schema.as_ref(),
-        annotations: tool.hints.as_ref(),
-        left_out: tool.left_out.as_deref(),
-    });
-    Lock::of(servers, said)
+    Lock::of(servers, tools.iter().map(Said::from))
 }
 
 /// Reviews an example. Two lists of tools are what was locked and what there is now.

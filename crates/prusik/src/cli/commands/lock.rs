@@ -57,15 +57,8 @@ pub async fn lock(place: &Place, args: &LockArgs) -> Result<Exit, Stopped> {
 
 /// Returns a lock of the tools that servers listed. The built-in ones come with the binary.
 pub fn of(project: &Project, tools: &[ListedTool]) -> Lock {
-    let said = tools.iter().map(|tool| Said {
-        name: &tool.facts.name,
-        description: &tool.facts.description,
-        input_schema: &tool.facts.input_schema,
-        output_schema: tool.facts.output_schema.as_ref(),
-        annotations: tool.hints.as_ref(),
-        left_out: tool.left_out.as_deref(),
-    });
-    Lock::of(project.servers().map(|server| server.name.as_str()), said)
+    let servers = project.servers().map(|server| server.name.as_str());
+    Lock::of(servers, tools.iter().map(Said::from))
 }
 
 fn told(difference: &LockDifference) -> String {
