@@ -378,6 +378,8 @@ mod tests {
             "models: {}\n...\n",
             "base: &base\n  a__b: { effect: read }\ntools: *base\n",
             "tools: []\n",
+            // What is blank at the end belongs to the text above it.
+            "notes: |+\n  a\n\n\n",
         ] {
             let error = fixed(text, &tools(&["s__new"])).unwrap_err();
             assert!(error.skeleton.starts_with("tools:\n  s__new:\n    effect: write"), "{text}");
