@@ -22,6 +22,7 @@ fn a_quick_bench_prints_one_object_with_its_keys() {
         "resume_ms_600",
         "throughput_256_over_1",
         "peak_memory_mib_256",
+        "review_ms_1000",
     ];
     assert_eq!(keys, expected);
     for key in expected.iter().filter(|key| **key != "stored_over_payload") {

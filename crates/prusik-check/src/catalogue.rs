@@ -25,6 +25,8 @@ pub struct Catalogue {
     pub left_out: Vec<LeftOut>,
     /// Contracts of tools that their server does not have.
     pub strays: Vec<Stray>,
+    /// Tools that are not as they were locked.
+    pub drifts: Vec<Drift>,
     pub agents: Vec<AgentEntry>,
     pub settings: Settings,
 }
@@ -72,6 +74,16 @@ pub struct LeftOut {
 pub struct Stray {
     pub name: String,
     pub server: String,
+    pub place: Option<Place>,
+}
+
+/// A tool that is not as it was locked.
+#[derive(Debug, Clone)]
+pub struct Drift {
+    /// `server__tool`.
+    pub name: String,
+    /// What became of it, such as “its description changed”.
+    pub what: String,
     pub place: Option<Place>,
 }
 

@@ -17,10 +17,11 @@ mod rules;
 mod words;
 
 pub use catalogue::{
-    AgentEntry, Allowed, Catalogue, LeftOut, Place, Provider, Settings, Stray, ToolEntry,
+    AgentEntry, Allowed, Catalogue, Drift, LeftOut, Place, Provider, Settings, Stray, ToolEntry,
 };
 pub use finding::{Counts, Finding, Severity};
 pub use lint::{LintReport, Suppressed, lint, tool_tokens};
 pub use out::{Checked, html, sarif};
 pub use report::{AgentReport, Fact, Question, Report, Section, ToolFacts, failures};
 pub use rule::Rule;
+pub use words::hides;

@@ -6,6 +6,11 @@ use serde_json::{Map, Value};
 const DEPTH_MAX: usize = 12;
 /// Most parameters of one tool that are looked at.
 const PARAMS_MAX: usize = 400;
+/// Most schemas of one tool that are looked at: one that refers to itself at several places has
+/// more ways through it than there is time.
+const VISITS_MAX: usize = 20_000;
+/// Most choices and references that are followed in a row.
+const STEPS_MAX: usize = 40;
 
 /// A named property.
 #[derive(Debug, Clone)]
@@ -75,51 +80,55 @@ pub(crate) fn follow<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 
 /// Returns the parameters, outer ones first.
 pub(crate) fn params(root: &Value) -> Vec<Param<'_>> {
-    let mut found = Vec::new();
-    collect(root, root, "", 0, &mut found);
-    found
+    let mut walk = Walk { root, found: Vec::new(), visits: 0 };
+    walk.collect(root, "", 0);
+    walk.found
 }
 
-fn collect<'a>(
+/// A way through a schema.
+struct Walk<'a> {
     root: &'a Value,
-    schema: &'a Value,
-    pointer: &str,
-    depth: usize,
-    found: &mut Vec<Param<'a>>,
-) {
-    if depth > DEPTH_MAX {
-        return;
-    }
-    let schema = follow(root, schema);
-    if let Some(properties) = schema["properties"].as_object() {
-        let required = schema["required"].as_array();
-        let is_required = |name: &str| {
-            required.is_some_and(|names| names.iter().any(|item| item.as_str() == Some(name)))
-        };
-        for (name, property) in properties {
-            if found.len() >= PARAMS_MAX {
-                return;
+    found: Vec<Param<'a>>,
+    visits: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn collect(&mut self, schema: &'a Value, pointer: &str, depth: usize) {
+        self.visits += 1;
+        if depth > DEPTH_MAX || self.visits > VISITS_MAX {
+            return;
+        }
+        let schema = follow(self.root, schema);
+        if let Some(properties) = schema["properties"].as_object() {
+            let required = schema["required"].as_array();
+            let is_required = |name: &str| {
+                required.is_some_and(|names| names.iter().any(|item| item.as_str() == Some(name)))
+            };
+            for (name, property) in properties {
+                if self.found.len() >= PARAMS_MAX {
+                    return;
+                }
+                let pointer = format!("{pointer}/properties/{}", escaped(name));
+                self.found.push(Param {
+                    name,
+                    pointer: pointer.clone(),
+                    schema: property,
+                    target: follow(self.root, property),
+                    required: is_required(name),
+                    siblings: properties,
+                });
+                self.collect(property, &pointer, depth + 1);
             }
-            let pointer = format!("{pointer}/properties/{}", escaped(name));
-            found.push(Param {
-                name,
-                pointer: pointer.clone(),
-                schema: property,
-                target: follow(root, property),
-                required: is_required(name),
-                siblings: properties,
-            });
-            collect(root, property, &pointer, depth + 1, found);
         }
-    }
-    for key in ["items", "additionalProperties"] {
-        if let Some(inner) = schema.get(key).filter(|inner| inner.is_object()) {
-            collect(root, inner, &format!("{pointer}/{key}"), depth + 1, found);
+        for key in ["items", "additionalProperties"] {
+            if let Some(inner) = schema.get(key).filter(|inner| inner.is_object()) {
+                self.collect(inner, &format!("{pointer}/{key}"), depth + 1);
+            }
         }
-    }
-    for key in ["anyOf", "oneOf", "allOf"] {
-        for (index, inner) in schema[key].as_array().into_iter().flatten().enumerate() {
-            collect(root, inner, &format!("{pointer}/{key}/{index}"), depth + 1, found);
+        for key in ["anyOf", "oneOf", "allOf"] {
+            for (index, inner) in schema[key].as_array().into_iter().flatten().enumerate() {
+                self.collect(inner, &format!("{pointer}/{key}/{index}"), depth + 1);
+            }
         }
     }
 }
@@ -129,22 +138,32 @@ pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// Returns how many objects and lists lie within each other.
-pub(crate) fn nesting(root: &Value, schema: &Value, depth: usize) -> usize {
-    if depth > DEPTH_MAX {
+/// Returns how many objects and lists lie within each other; more than [`DEPTH_MAX`] where there
+/// is no end.
+pub(crate) fn nesting(root: &Value) -> usize {
+    nested(root, root, 0, 0, &mut 0)
+}
+
+fn nested(root: &Value, schema: &Value, depth: usize, steps: usize, visits: &mut usize) -> usize {
+    *visits += 1;
+    if depth > DEPTH_MAX || steps > STEPS_MAX || *visits > VISITS_MAX {
         return depth;
     }
     let schema = follow(root, schema);
-    let deeper = |inner: &Value, by: usize| nesting(root, inner, depth + by);
+    let mut deepest = depth;
     let properties = schema["properties"].as_object().into_iter().flat_map(Map::values);
-    let items = schema.get("items").into_iter();
-    let inside = properties.chain(items).map(|inner| deeper(inner, 1));
-    let choices = ["anyOf", "oneOf", "allOf"]
-        .iter()
-        .filter_map(|key| schema[*key].as_array())
-        .flatten()
-        .map(|inner| deeper(inner, 0).max(depth));
-    inside.chain(choices).max().unwrap_or(depth)
+    for inner in properties.chain(schema.get("items")) {
+        deepest = deepest.max(nested(root, inner, depth + 1, steps + 1, visits));
+        if deepest > DEPTH_MAX {
+            return deepest;
+        }
+    }
+    for key in ["anyOf", "oneOf", "allOf"] {
+        for inner in schema[key].as_array().into_iter().flatten() {
+            deepest = deepest.max(nested(root, inner, depth, steps + 1, visits));
+        }
+    }
+    deepest
 }
 
 #[cfg(test)]
@@ -171,6 +190,7 @@ mod tests {
         assert!(at("/properties/d").required && at("/properties/d").description() == "Beside.");
         assert!(at("/properties/e").is_number() && !at("/properties/e").is("string"));
         assert!(found.len() > 5 && found.len() < 40, "{}", found.len());
-        assert_eq!(nesting(&schema, &json!({"properties": {"x": {"items": {}}}}), 0), 2);
+        assert_eq!(nesting(&json!({"properties": {"x": {"items": {}}}})), 2);
+        assert!(nesting(&schema) > DEPTH_MAX);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::finding::Severity;
 
-/// A rule. Each has a line in the book, in `lints/rules.md`.
+/// A rule. Each has a page in the book, `lints/<id>.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     ToolLeftOut,
@@ -38,6 +38,7 @@ pub enum Rule {
     TooManyTools,
     TooManyToolTokens,
     AllowUnused,
+    LockDiffers,
 }
 
 /// What is said of a rule wherever it is named.
@@ -46,152 +47,93 @@ struct Spec {
     id: &'static str,
     severity: Severity,
     title: &'static str,
+    page: &'static str,
 }
 
-const fn spec(rule: Rule, id: &'static str, severity: Severity, title: &'static str) -> Spec {
-    Spec { rule, id, severity, title }
+/// A rule without its page does not compile.
+macro_rules! spec {
+    ($rule:ident, $id:literal, $severity:ident, $title:literal $(,)?) => {
+        Spec {
+            rule: Rule::$rule,
+            id: $id,
+            severity: Severity::$severity,
+            title: $title,
+            page: include_str!(concat!("../../../docs/src/lints/", $id, ".md")),
+        }
+    };
 }
 
 /// In the order of the enum, which a test holds it to.
-const SPECS: [Spec; 33] = [
-    spec(
-        Rule::ToolLeftOut,
-        "tool-left-out",
-        Severity::Error,
-        "A tool that cannot be offered to a model",
-    ),
-    spec(
-        Rule::ContractWithoutTool,
+const SPECS: [Spec; 34] = [
+    spec!(ToolLeftOut, "tool-left-out", Error, "A tool that cannot be offered to a model"),
+    spec!(
+        ContractWithoutTool,
         "contract-without-tool",
-        Severity::Error,
-        "A contract of a tool that does not exist",
+        Error,
+        "A contract of a tool that does not exist"
     ),
-    spec(Rule::NameRefused, "name-refused", Severity::Error, "A name that a provider refuses"),
-    spec(
-        Rule::NamesCollide,
-        "names-collide",
-        Severity::Warning,
-        "Names that differ only in case, `-` or `_`",
-    ),
-    spec(Rule::ToolsOverlap, "tools-overlap", Severity::Warning, "Two tools for the same purpose"),
-    spec(Rule::DescriptionMissing, "description-missing", Severity::Error, "No description"),
-    spec(
-        Rule::DescriptionSaysNothing,
+    spec!(NameRefused, "name-refused", Error, "A name that a provider refuses"),
+    spec!(NamesCollide, "names-collide", Warning, "Names that differ only in case, `-` or `_`"),
+    spec!(ToolsOverlap, "tools-overlap", Warning, "Two tools for the same purpose"),
+    spec!(DescriptionMissing, "description-missing", Error, "No description"),
+    spec!(
+        DescriptionSaysNothing,
         "description-says-nothing",
-        Severity::Warning,
-        "A description that says nothing beyond the name",
+        Warning,
+        "A description that says nothing beyond the name"
     ),
-    spec(
-        Rule::HiddenCharacters,
+    spec!(
+        HiddenCharacters,
         "hidden-characters",
-        Severity::Error,
-        "Characters that people do not see and models read",
+        Error,
+        "Characters that people do not see and models read"
     ),
-    spec(
-        Rule::OrdersTheModel,
-        "orders-the-model",
-        Severity::Error,
-        "A description that gives the model orders",
-    ),
-    spec(Rule::NamesSecrets, "names-secrets", Severity::Error, "A description that names secrets"),
-    spec(Rule::EncodedBlob, "encoded-blob", Severity::Warning, "Encoded text in a description"),
-    spec(
-        Rule::ParameterUndescribed,
+    spec!(OrdersTheModel, "orders-the-model", Error, "A description that gives the model orders"),
+    spec!(NamesSecrets, "names-secrets", Error, "A description that names secrets"),
+    spec!(EncodedBlob, "encoded-blob", Warning, "Encoded text in a description"),
+    spec!(
+        ParameterUndescribed,
         "parameter-undescribed",
-        Severity::Warning,
-        "A parameter without a description",
+        Warning,
+        "A parameter without a description"
     ),
-    spec(
-        Rule::ParameterShapeless,
+    spec!(
+        ParameterShapeless,
         "parameter-shapeless",
-        Severity::Warning,
-        "A parameter for anything, without a shape",
+        Warning,
+        "A parameter for anything, without a shape"
     ),
-    spec(
-        Rule::ParameterFreeText,
-        "parameter-free-text",
-        Severity::Note,
-        "Free text where a closed type is due",
-    ),
-    spec(
-        Rule::ParameterUnbounded,
-        "parameter-unbounded",
-        Severity::Note,
-        "A number without bounds",
-    ),
-    spec(
-        Rule::RequiredContradicts,
+    spec!(ParameterFreeText, "parameter-free-text", Note, "Free text where a closed type is due"),
+    spec!(ParameterUnbounded, "parameter-unbounded", Note, "A number without bounds"),
+    spec!(
+        RequiredContradicts,
         "required-contradicts",
-        Severity::Error,
-        "What is required contradicts the rest",
+        Error,
+        "What is required contradicts the rest"
     ),
-    spec(Rule::UnitAmbiguous, "unit-ambiguous", Severity::Warning, "A quantity without a unit"),
-    spec(
-        Rule::TimeZoneAmbiguous,
-        "time-zone-ambiguous",
-        Severity::Warning,
-        "A time without format or zone",
-    ),
-    spec(Rule::SchemaInvalid, "schema-invalid", Severity::Error, "Not valid JSON Schema 2020-12"),
-    spec(
-        Rule::SchemaRoot,
-        "schema-root",
-        Severity::Error,
-        "The root of the input is not an object",
-    ),
-    spec(Rule::SchemaTooDeep, "schema-too-deep", Severity::Warning, "A schema that nests too deep"),
-    spec(
-        Rule::StrictModeRefused,
-        "strict-mode-refused",
-        Severity::Note,
-        "A schema that strict mode refuses",
-    ),
-    spec(
-        Rule::OutputSchemaMissing,
-        "output-schema-missing",
-        Severity::Note,
-        "An output without a schema",
-    ),
-    spec(
-        Rule::EffectUndeclared,
+    spec!(UnitAmbiguous, "unit-ambiguous", Warning, "A quantity without a unit"),
+    spec!(TimeZoneAmbiguous, "time-zone-ambiguous", Warning, "A time without format or zone"),
+    spec!(SchemaInvalid, "schema-invalid", Error, "Not valid JSON Schema 2020-12"),
+    spec!(SchemaRoot, "schema-root", Error, "The root of the input is not an object"),
+    spec!(SchemaTooDeep, "schema-too-deep", Warning, "A schema that nests too deep"),
+    spec!(StrictModeRefused, "strict-mode-refused", Note, "A schema that strict mode refuses"),
+    spec!(OutputSchemaMissing, "output-schema-missing", Note, "An output without a schema"),
+    spec!(
+        EffectUndeclared,
         "effect-undeclared",
-        Severity::Warning,
-        "Nobody says what the tool does to the world",
+        Warning,
+        "Nobody says what the tool does to the world"
     ),
-    spec(
-        Rule::EffectDoubtful,
-        "effect-doubtful",
-        Severity::Warning,
-        "The declared effect contradicts the rest",
-    ),
-    spec(
-        Rule::KeyUndeclared,
-        "key-undeclared",
-        Severity::Warning,
-        "Idempotent, and nobody says by which key",
-    ),
-    spec(
-        Rule::ProbeMissing,
-        "probe-missing",
-        Severity::Warning,
-        "A write that nobody can ask about",
-    ),
-    spec(Rule::UndoMissing, "undo-missing", Severity::Note, "A write that nothing undoes"),
-    spec(Rule::FailuresUndeclared, "failures-undeclared", Severity::Note, "No failures declared"),
-    spec(Rule::TimeoutUndeclared, "timeout-undeclared", Severity::Note, "No time limit declared"),
-    spec(
-        Rule::TooManyTools,
-        "too-many-tools",
-        Severity::Warning,
-        "More tools than a model chooses well among",
-    ),
-    spec(
-        Rule::TooManyToolTokens,
-        "too-many-tool-tokens",
-        Severity::Warning,
-        "Tools that cost too many tokens",
-    ),
-    spec(Rule::AllowUnused, "allow-unused", Severity::Note, "An exception that nothing needs"),
+    spec!(EffectDoubtful, "effect-doubtful", Warning, "The declared effect contradicts the rest"),
+    spec!(KeyUndeclared, "key-undeclared", Warning, "Idempotent, and nobody says by which key"),
+    spec!(ProbeMissing, "probe-missing", Warning, "A write that nobody can ask about"),
+    spec!(UndoMissing, "undo-missing", Note, "A write that nothing undoes"),
+    spec!(FailuresUndeclared, "failures-undeclared", Note, "No failures declared"),
+    spec!(TimeoutUndeclared, "timeout-undeclared", Note, "No time limit declared"),
+    spec!(TooManyTools, "too-many-tools", Warning, "More tools than a model chooses well among"),
+    spec!(TooManyToolTokens, "too-many-tool-tokens", Warning, "Tools that cost too many tokens"),
+    spec!(AllowUnused, "allow-unused", Note, "An exception that nothing needs"),
+    spec!(LockDiffers, "lock-differs", Warning, "A tool that is not as it was locked"),
 ];
 
 impl Rule {
@@ -220,9 +162,14 @@ impl Rule {
         SPECS[self as usize].title
     }
 
-    /// Returns the page of the book that lists the rules, from its root.
-    pub fn page(self) -> &'static str {
-        "lints/rules.md"
+    /// Returns the rule's page of the book, from the book's root.
+    pub fn page(self) -> String {
+        format!("lints/{}.md", self.id())
+    }
+
+    /// Returns what the page says, in Markdown.
+    pub fn explained(self) -> &'static str {
+        SPECS[self as usize].page
     }
 }
 
@@ -235,6 +182,10 @@ mod tests {
         for (index, spec) in SPECS.iter().enumerate() {
             assert_eq!(spec.rule as usize, index, "{}", spec.id);
             assert_eq!(Rule::from_id(spec.id), Some(spec.rule));
+            let level = format!("Level: {}.", spec.severity);
+            let mut lines = spec.page.lines();
+            assert_eq!(lines.next(), Some(&*format!("# {}", spec.title)), "{}", spec.id);
+            assert_eq!(lines.nth(1), Some(&*format!("`{}` · {level}", spec.id)), "{}", spec.id);
         }
         assert_eq!(Rule::from_id("no-such-rule"), None);
     }

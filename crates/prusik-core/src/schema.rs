@@ -44,9 +44,13 @@ impl Schema {
 
 /// Checks that `schema` is a JSON Schema.
 pub fn check_schema(schema: &Value) -> Result<(), String> {
-    jsonschema::draft202012::meta::validate(schema)
-        .map_err(|error| format!("at {}: {error}", pointer(&error.instance_path().to_string())))?;
-    Schema::new(schema).0.map(|_| ())
+    // Reading a schema checks it; it is checked again only to name the place.
+    Schema::new(schema).0.map(|_| ()).map_err(|problem| {
+        match jsonschema::draft202012::meta::validate(schema) {
+            Err(error) => format!("at {}: {error}", pointer(&error.instance_path().to_string())),
+            Ok(()) => problem,
+        }
+    })
 }
 
 /// Returns everything about `value` that does not fit `schema`, up to a limit.

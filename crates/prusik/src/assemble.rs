@@ -7,8 +7,8 @@ use prusik_core::agent::Agent;
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
 use prusik_tool::{
-    BreakerPolicy, Builtins, Children, LeftOut, ServerConfig, ServerLimits, ShellPolicy, ToolInfo,
-    Toolbox, Transport as Wire, builtin_contract,
+    BreakerPolicy, Builtins, Children, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox,
+    Transport as Wire, builtin_contract,
 };
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,9 @@ use crate::library::{
     world,
 };
 use crate::project::config::{self, ModelConfig, Provider};
+use crate::project::lock::{LOCK_FILE, Lock};
 use crate::project::values::{SecretRef, Template};
-use crate::project::{self, Project, ProjectError, Server, ToolFacts};
+use crate::project::{self, ListedTool, Project, ProjectError, ProjectErrors, Server, ToolFacts};
 
 /// Files and folders that steer the project: an agent that may write into the project's own folder
 /// still cannot change what it may do.
@@ -96,8 +97,8 @@ fn workshop<'a>(
 
 /// What the tools of a project say of themselves.
 pub struct Listed {
-    pub tools: Vec<ToolInfo>,
-    pub left_out: Vec<LeftOut>,
+    /// Those that no model can be offered are among them.
+    pub tools: Vec<ListedTool>,
     /// Set when a server could not be reached; the tools of the others are there.
     pub problem: Option<String>,
 }
@@ -109,9 +110,49 @@ pub async fn listed(project: &Project) -> Result<Listed, Error> {
         Ok(left_out) => (left_out, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
-    let tools = toolbox.list();
+    let offered = toolbox.list().into_iter().map(|info| listed_tool(info, None));
+    let left_out = left_out.into_iter().map(|tool| listed_tool(tool.info, Some(tool.reason)));
+    let tools = offered.chain(left_out).collect();
     toolbox.shutdown().await;
-    Ok(Listed { tools, left_out, problem })
+    Ok(Listed { tools, problem })
+}
+
+/// Returns the tools of a project as its lock has them, and the built-in ones. No server is started.
+pub fn locked(project: &Project) -> Result<Listed, Error> {
+    let lock = Lock::read(project.root()).map_err(ProjectErrors::from)?.ok_or_else(|| {
+        let error = ProjectError::of_file(LOCK_FILE, "there is no such file");
+        let help = "`prusik lock` asks the servers and writes it";
+        Error::from(error.with_help(help))
+    })?;
+    if let Some(server) = project.servers().find(|s| !lock.servers.contains_key(&s.name)) {
+        let message = format!("it does not know the server `{}`", server.name);
+        let error = ProjectError::of_file(LOCK_FILE, message);
+        let help = "`prusik lock` asks the servers and writes it anew";
+        return Err(error.with_help(help).into());
+    }
+    let toolbox = workshop(project, std::iter::empty(), &[])?.toolbox()?;
+    let mut tools: Vec<ListedTool> =
+        toolbox.list().into_iter().map(|info| listed_tool(info, None)).collect();
+    let own = lock.tools().filter(|(name, _)| {
+        name.split_once("__").is_some_and(|(server, _)| project.server(server).is_some())
+    });
+    tools.extend(own.map(|(name, tool)| ListedTool {
+        facts: ToolFacts {
+            name,
+            description: tool.description.clone(),
+            input_schema: tool.input_schema.clone(),
+            output_schema: tool.output_schema.clone(),
+            contract: None,
+        },
+        hints: tool.annotations.clone(),
+        left_out: tool.left_out.clone(),
+    }));
+    Ok(Listed { tools, problem: None })
+}
+
+fn listed_tool(info: ToolInfo, left_out: Option<String>) -> ListedTool {
+    let hints = info.hints.clone();
+    ListedTool { facts: facts(info), hints, left_out }
 }
 
 /// Connects what a run needs to go on. Its tools are those of its definition; a server is started

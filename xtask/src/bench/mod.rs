@@ -12,6 +12,7 @@ mod commits;
 mod growth;
 mod peers;
 mod report;
+mod review;
 mod throughput;
 mod turns;
 mod workload;
@@ -28,6 +29,7 @@ use prusik_store::SqliteStore;
 
 use self::growth::{Grown, Resume};
 use self::peers::Peer;
+use self::review::Review;
 use self::throughput::{RUNS, Throughput};
 use self::turns::Turns;
 
@@ -92,6 +94,7 @@ pub struct Numbers {
     resume: Resume,
     throughput: Throughput,
     peak_memory_mib: f64,
+    review: Review,
     peers: Option<Vec<Peer>>,
 }
 
@@ -158,6 +161,8 @@ fn measure(
     })?;
     eprintln!("bench: memory");
     let peak_memory_mib = memory_of_child(folder, args.quick)?;
+    eprintln!("bench: a review of {} tools", review::TOOLS);
+    let review = review::measure(sizes.rounds);
     let peers =
         if args.peers { Some(peers::measure(runtime, folder, sizes.peer_turns)?) } else { None };
     Ok(Numbers {
@@ -168,6 +173,7 @@ fn measure(
         resume,
         throughput,
         peak_memory_mib,
+        review,
         peers,
     })
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
+use super::review::TOOLS;
 use super::throughput::RUNS;
 use super::{Numbers, workload};
 use crate::command::output;
@@ -34,6 +35,7 @@ pub fn json(numbers: &Numbers) -> Value {
         json!(rounded(numbers.throughput.last_over_first)),
     );
     object.insert(format!("peak_memory_mib_{most}"), json!(rounded(numbers.peak_memory_mib)));
+    object.insert(format!("review_ms_{TOOLS}"), json!(rounded(numbers.review.all_ms())));
     if let Some(peers) = &numbers.peers {
         let peers: Map<String, Value> = peers
             .iter()
@@ -126,6 +128,17 @@ fn lines(numbers: &Numbers) -> Vec<Line> {
         format!("peak memory, {} runs at once", RUNS[RUNS.len() - 1]),
         format!("{:.0} MiB", n.peak_memory_mib),
         None,
+    ));
+    lines.push(line(
+        format!("`check` of {TOOLS} tools, with its page"),
+        format!(
+            "{:.0} ms (the rules alone, as `lint` has them, {:.0}; SARIF of all {} findings, {:.0} more)",
+            n.review.all_ms(),
+            n.review.lint_ms,
+            n.review.findings,
+            n.review.sarif_ms
+        ),
+        Some(at_most(n.review.all_ms(), 200.0, "≤ 200 ms")),
     ));
     lines
 }

@@ -73,6 +73,8 @@ fn commands() -> Vec<(&'static str, Vec<Object>)> {
         ("`fork`", vec![forked()]),
         ("`lint` and `check`", reviewed()),
         ("`certify`", certified()),
+        ("`lock`", vec![locked()]),
+        ("`chaos`", vec![disturbed()]),
     ]
 }
 
@@ -306,16 +308,58 @@ fn forked() -> Object {
     }
 }
 
+fn locked() -> Object {
+    Object {
+        when: "One object",
+        example: json!({
+            "lock": "prusik.lock", "tools": 12, "added": ["bank__pay"], "changed": ["bank__find"],
+            "removed": ["bank__send"], "written": true,
+        }),
+        keys: &[
+            ("lock", "The file, in the project's folder"),
+            ("tools", "How many tools the servers have"),
+            ("added", "Tools that the lock did not have"),
+            ("changed", "Tools of which the servers say something else than the lock does"),
+            ("removed", "Tools that the lock has and no server any more"),
+            ("written", "Whether the lock was written: not with `--check`, nor if nothing changed"),
+        ],
+    }
+}
+
+fn disturbed() -> Object {
+    Object {
+        when: "One object, when all runs are over",
+        example: json!({
+            "schedules": 200, "processes": 371, "kills": 118,
+            "ends": {"as undisturbed": 171, "waiting for a person": 28, "failed, and says so": 1},
+            "violations": [{"seed": 17, "violations": ["ledger.jsonl: a line twice"]}],
+        }),
+        keys: &[
+            ("schedules", "How many runs there were"),
+            ("processes", "How many processes they took"),
+            ("kills", "How many of these were killed"),
+            ("ends", "How many runs ended how"),
+            ("violations", "The runs that did what they must not: the seed, and what it was"),
+        ],
+    }
+}
+
 fn reviewed() -> Vec<Object> {
     let finding = json!({
-        "rule": "probe-missing", "severity": "warning", "tool": "bank__pay",
-        "at": "/contract/effect", "message": "…", "help": "…",
+        "rule": "probe-missing", "severity": "warning", "tool": "bank__pay", "others": [],
+        "at": "/contract/effect", "place": {"file": "prusik.yaml", "line": 12, "column": 5},
+        "message": "…", "help": "…",
     });
     vec![
         Object {
             when: "A finding",
             example: json!({"finding": finding}),
-            keys: &[("finding", "The rule, its severity, the tool, the place and the way out")],
+            keys: &[(
+                "finding",
+                "The `rule`, its `severity`, the `tool` or the `agent`, `others` that are part of it, \
+                 `at` (a JSON pointer into what the tool says), the `place` in a file, the `message`, \
+                 and as `help` the way out. What does not apply is left out",
+            )],
         },
         Object {
             when: "A finding that the project accepts",
@@ -323,15 +367,35 @@ fn reviewed() -> Vec<Object> {
             keys: &[("accepted", "The finding"), ("reason", "Why it is accepted")],
         },
         Object {
+            when: "By `lint --explain` only: the page of a rule",
+            example: json!({
+                "rule": "probe-missing", "severity": "warning",
+                "title": "A write that nobody can ask about", "page": "lints/probe-missing.md",
+                "text": "# A write that nobody can ask about …",
+            }),
+            keys: &[
+                ("rule", "The rule"),
+                ("severity", "How much its findings weigh: `error`, `warning` or `note`"),
+                ("title", "What it finds, in a few words"),
+                ("page", "Where its page is in the book"),
+                ("text", "The page, in Markdown"),
+            ],
+        },
+        Object {
             when: "By `check` only: what is known of a tool that an agent holds",
             example: json!({
                 "question": "failure", "agent": "clerk",
-                "tool": {"tool": "bank__pay", "effect": "write", "facts": []},
+                "tool": {"tool": "bank__pay", "effect": "write", "shown": true, "needs_person": false,
+                         "facts": [{"about": "after a crash", "text": "made again"}]},
             }),
             keys: &[
                 ("question", "The question that is answered: `failure`"),
                 ("agent", "The agent's name"),
-                ("tool", "The tool, its effect, and the answers as `facts`"),
+                (
+                    "tool",
+                    "The tool, its effect, whether the model is shown it, whether a crash may need a \
+                     person, and the answers as `facts`",
+                ),
             ],
         },
     ]

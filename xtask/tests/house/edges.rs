@@ -32,7 +32,15 @@ const EDGES: [(&str, &[&str]); 10] = [
     ),
     (
         "xtask",
-        &["prusik", "prusik-core", "prusik-engine", "prusik-model", "prusik-store", "prusik-tool"],
+        &[
+            "prusik",
+            "prusik-check",
+            "prusik-core",
+            "prusik-engine",
+            "prusik-model",
+            "prusik-store",
+            "prusik-tool",
+        ],
     ),
 ];
 

@@ -1,7 +1,10 @@
 //! The report as one page: no script, no other file, nothing that a tool says is markup.
 
+use std::collections::BTreeSet;
+
 use crate::finding::{Counts, Finding, Severity};
 use crate::report::{AgentReport, Fact, Report, Section, ToolFacts};
+use crate::words::hides;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2430;--dim:#667085;--line:#e2e6ec;--card:#fff;--page:#f6f7f9;\
@@ -25,10 +28,12 @@ font-size:.8rem;white-space:nowrap}\
 summary{cursor:pointer;font-weight:600}summary .tag{margin-left:.5rem;font-weight:400}\
 table{border-collapse:collapse;width:100%;margin-top:.6rem}\
 th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;border-top:1px solid var(--line)}\
-th{width:10rem;color:var(--dim);font-weight:500}";
+th{width:10rem;color:var(--dim);font-weight:500}\
+@media(max-width:40rem){main{padding-top:1.25rem}th,td{display:block;width:auto;padding:.3rem 0 0}\
+td{border-top:0;padding-top:0}}";
 
-/// Returns the report as a page. `project` is its title.
-pub fn html(report: &Report, project: &str) -> String {
+/// Returns the report as a page. `project` is its title; `problems` are what could not be looked at.
+pub fn html(report: &Report, project: &str, problems: &[String]) -> String {
     let counts = report.counts();
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
@@ -39,6 +44,13 @@ pub fn html(report: &Report, project: &str) -> String {
         escaped(project),
         head(report, counts)
     );
+    for problem in problems {
+        page.push_str(&format!(
+            "<div class=\"card error\"><p><span class=\"tag error\">not heard</span> {}</p>\
+             <p class=\"dim\">What this server offers is missing below.</p></div>\n",
+            escaped(problem)
+        ));
+    }
     for section in &report.sections {
         page.push_str(&self::section(section));
     }
@@ -47,18 +59,36 @@ pub fn html(report: &Report, project: &str) -> String {
 }
 
 fn head(report: &Report, counts: Counts) -> String {
+    // A tool that several agents hold is one tool.
     let tools = report.sections.iter().flat_map(|s| &s.agents).flat_map(|agent| &agent.tools);
-    let people = tools.filter(|tool| tool.needs_person).count();
+    let people: BTreeSet<&str> =
+        tools.filter(|tool| tool.needs_person).map(|tool| tool.tool.as_str()).collect();
+    let people = people.len();
+    let plural = |number: usize, one: &'static str, many: &'static str| {
+        if number == 1 { one } else { many }
+    };
     let cell = |class: &str, number: usize, what: &str| {
         format!("<div class=\"count {class}\"><b>{number}</b>{what}</div>\n")
     };
     let class = |number: usize, class: &'static str| if number > 0 { class } else { "good" };
     format!(
         "<div class=\"counts\">\n{}{}{}{}</div>\n",
-        cell(class(counts.error, "error"), counts.error, "errors"),
-        cell(class(counts.warning, "warning"), counts.warning, "warnings"),
-        cell("note", counts.note, "notes"),
-        cell(class(people, "warning"), people, "tools that may need a person after a crash"),
+        cell(class(counts.error, "error"), counts.error, plural(counts.error, "error", "errors")),
+        cell(
+            class(counts.warning, "warning"),
+            counts.warning,
+            plural(counts.warning, "warning", "warnings")
+        ),
+        cell("note", counts.note, plural(counts.note, "note", "notes")),
+        cell(
+            class(people, "warning"),
+            people,
+            plural(
+                people,
+                "tool that may need a person after a crash",
+                "tools that may need a person after a crash"
+            )
+        ),
     )
 }
 
@@ -100,8 +130,13 @@ fn agent(agent: &AgentReport) -> String {
 
 fn tool(tool: &ToolFacts) -> String {
     let class = if tool.needs_person { "warning" } else { "good" };
-    let row =
-        |fact: &Fact| format!("<tr><th>{}</th><td>{}</td></tr>\n", fact.about, marked(&fact.text));
+    let row = |fact: &Fact| {
+        format!(
+            "<tr><th>{}</th><td>{}</td></tr>\n",
+            fact.about,
+            marked(&fact.text).replace('\n', "<br>")
+        )
+    };
     let rows: Vec<String> = tool.facts.iter().map(row).collect();
     let rows = rows.concat();
     let hint = if tool.needs_person { "a person may be asked" } else { "resolves alone" };
@@ -161,12 +196,7 @@ fn escaped(text: &str) -> String {
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
-            '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{e0000}'..='\u{e007f}' => safe.extend(char.escape_unicode()),
-            char if char.is_control() && char != '\n' => safe.extend(char.escape_unicode()),
+            char if hides(char) && char != '\n' => safe.extend(char.escape_unicode()),
             char => safe.push(char),
         }
     }

@@ -64,6 +64,7 @@ fn rule(rule: Rule) -> Value {
     json!({
         "id": rule.id(),
         "shortDescription": {"text": rule.title()},
+        "help": {"text": rule.explained(), "markdown": rule.explained()},
         "helpUri": format!("{HOME}/blob/main/docs/src/{}", rule.page()),
         "defaultConfiguration": {"level": level(rule.severity())},
     })

@@ -3,7 +3,7 @@
 //! What is said here is what the run's core does; the words follow `prusik_core::run`.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prusik_core::agent::{Agent, Tool};
 use prusik_core::contract::{Contract, EffectClass, KeyPlace};
@@ -35,9 +35,12 @@ pub fn failures(agents: &[Agent], lint: &LintReport) -> Section {
         let is_absent = matches!(finding.rule, Rule::ToolLeftOut | Rule::ContractWithoutTool);
         RULES.contains(&finding.rule) && (is_held || is_absent)
     };
+    let mut holders: BTreeMap<&str, usize> = BTreeMap::new();
+    for tool in agents.iter().flat_map(|agent| &agent.tools) {
+        *holders.entry(&tool.name).or_default() += 1;
+    }
     let holders = |finding: &Finding| {
-        let name = finding.tool.as_deref().unwrap_or_default();
-        agents.iter().filter(|agent| agent.tool(name).is_some()).count()
+        finding.tool.as_deref().and_then(|name| holders.get(name)).copied().unwrap_or(0)
     };
     let mut findings: Vec<Finding> =
         lint.findings.iter().filter(|finding| concerns(finding)).cloned().collect();
@@ -65,7 +68,7 @@ fn facts(tool: &Tool) -> ToolFacts {
         needs_person: needs_person(contract),
         facts: [
             Fact { about: "effect", text: effect(tool) },
-            Fact { about: "can fail", text: can_fail(contract) },
+            Fact { about: "can fail", text: can_fail(tool) },
             Fact { about: "the model is told", text: told(contract) },
             Fact { about: "retried", text: retried(contract) },
             Fact { about: "after a crash", text: crashed(contract) },
@@ -107,14 +110,16 @@ fn key(contract: &Contract) -> String {
     }
 }
 
-fn can_fail(contract: &Contract) -> String {
+fn can_fail(tool: &Tool) -> String {
+    let contract = &tool.contract;
     let mut kinds: Vec<String> = contract.failures.keys().map(|kind| format!("`{kind}`")).collect();
     if kinds.is_empty() {
         kinds.push("whatever it reports, as `tool_error`".to_owned());
     } else {
         kinds.push("anything else, as `tool_error`".to_owned());
     }
-    kinds.push("a server that cannot be reached".to_owned());
+    // A built-in tool has no server.
+    kinds.extend(tool.name.contains("__").then(|| "a server that cannot be reached".to_owned()));
     kinds.push(format!("no answer within {} ms", contract.timeout_ms));
     kinds.join(", ")
 }
@@ -126,7 +131,7 @@ fn told(contract: &Contract) -> String {
         .filter_map(|(kind, term)| Some(format!("on `{kind}`: {}", term.tell.as_ref()?)))
         .collect();
     let base = "the kind, the tool's words, and whether trying again can help";
-    if advised.is_empty() { base.to_owned() } else { format!("{base}; {}", advised.join("; ")) }
+    std::iter::once(base.to_owned()).chain(advised).collect::<Vec<_>>().join("\n")
 }
 
 fn retried(contract: &Contract) -> String {

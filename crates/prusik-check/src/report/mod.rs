@@ -75,6 +75,7 @@ pub struct ToolFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fact {
     pub about: &'static str,
+    /// A line for each thing to be said.
     pub text: String,
 }
 

@@ -18,7 +18,8 @@ pub(crate) fn check(catalogue: &Catalogue, found: &mut Vec<Finding>) {
     collide(catalogue, found);
 }
 
-/// Finds tools that a server has and no model gets, and contracts of tools that no server has.
+/// Finds tools that a server has and no model gets, contracts of tools that no server has, and
+/// tools that are not as they were locked.
 pub(crate) fn check_absent(catalogue: &Catalogue, found: &mut Vec<Finding>) {
     for left_out in &catalogue.left_out {
         let message = format!("it is offered to no model: {}", left_out.reason);
@@ -42,6 +43,13 @@ pub(crate) fn check_absent(catalogue: &Catalogue, found: &mut Vec<Finding>) {
         let mut finding = Finding::new(Rule::ContractWithoutTool, message, help);
         finding.tool = Some(stray.name.clone());
         finding.place.clone_from(&stray.place);
+        found.push(finding);
+    }
+    for drift in &catalogue.drifts {
+        let help = "review what its server says now; `prusik lock` then writes the lock anew";
+        let mut finding = Finding::new(Rule::LockDiffers, &drift.what, help);
+        finding.tool = Some(drift.name.clone());
+        finding.place.clone_from(&drift.place);
         found.push(finding);
     }
 }

@@ -86,6 +86,23 @@ const BOUNDED: [&str; 16] = [
     "lines",
     "quality",
 ];
+/// Names of texts in a language of their own, of which one example says more than a sentence.
+const LANGUAGES: [&str; 14] = [
+    "sql",
+    "jql",
+    "cql",
+    "cron",
+    "schedule",
+    "regex",
+    "regexp",
+    "expression",
+    "selector",
+    "xpath",
+    "jsonpath",
+    "template",
+    "where",
+    "filter",
+];
 const BOUNDS: [&str; 7] =
     ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "enum", "const", "multipleOf"];
 const CLOSES: [&str; 4] = ["enum", "const", "format", "pattern"];
@@ -95,8 +112,14 @@ static LISTS_CHOICES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(concat!(
         r#"(?i)\b(one of|allowed values|valid values|possible values|must be either)\b"#,
         r#"|["'`][\w-]+["'`],? (or|and|\|) ["'`][\w-]+["'`]|\([\w-]+(\|[\w-]+)+\)"#,
+        r#"|\(["'`][\w-]+["'`]\).*\(["'`][\w-]+["'`]\)"#,
     ))
     .expect("the pattern is fixed, and the tests read it")
+});
+/// A description with an example in it.
+static SHOWS_EXAMPLE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"(?i)\b(such as|for example|example|e\.g\.|like)\b|["'`“][^"'`”]{2,}["'`”]"#)
+        .expect("the pattern is fixed, and the tests read it")
 });
 static IS_JSON: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)\bjson\b|\bserialized\b|\bkey[- ]value\b|\bdictionary\b")
@@ -123,7 +146,8 @@ pub(crate) fn check(tool: &ToolEntry, found: &mut Vec<Finding>) {
 fn undescribed(params: &[Param<'_>], found: &mut Vec<Finding>) {
     let says_nothing = |param: &&Param<'_>| {
         let text = param.description();
-        let explains_itself = param.has(&["const"]) || !param.schema.is_object();
+        let explains_itself =
+            param.has(&["const"]) || !param.schema.is_object() || has_described_items(param);
         !explains_itself
             && (text.is_empty()
                 || (!param.has(&["enum"]) && !has_shape(param) && restates(param.name, text)))
@@ -148,6 +172,14 @@ fn restates(name: &str, text: &str) -> bool {
     let known = words::name_words(name);
     let said = words::name_words(text);
     said.iter().all(|word| known.contains(word) || word == "parameter" || word == "value")
+}
+
+/// A list of objects whose properties are described says what it is.
+fn has_described_items(param: &Param<'_>) -> bool {
+    let properties = param.target["items"]["properties"].as_object();
+    properties.is_some_and(|map| {
+        !map.is_empty() && map.values().all(|property| property["description"].is_string())
+    })
 }
 
 fn has_shape(param: &Param<'_>) -> bool {
@@ -211,6 +243,12 @@ fn free_text(param: &Param<'_>, found: &mut Vec<Finding>) {
             "list them as an `enum`, or give a `pattern` or `examples`".to_owned(),
             Severity::Note,
         )
+    } else if LANGUAGES.contains(&last.as_str())
+        && !param.has(&["examples", "default"])
+        && !SHOWS_EXAMPLE.is_match(param.description())
+    {
+        let message = format!("`{}` is text in a language, and no example shows which", param.name);
+        (message, "give `examples`, or one in the description".to_owned(), Severity::Note)
     } else {
         return;
     };

@@ -5,6 +5,7 @@
 //! poisoning", "shadowing"). The list can never be complete: pinning descriptions and containing
 //! what calls may do are the defence, this is the review.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -16,6 +17,7 @@ use crate::catalogue::{Catalogue, ToolEntry};
 use crate::finding::{Finding, Severity};
 use crate::params::escaped;
 use crate::rule::Rule;
+use crate::words::hides;
 
 /// Shortest run of letters and digits that is taken for an encoded text.
 const BLOB_CHARS_MIN: usize = 48;
@@ -169,21 +171,62 @@ fn fixed(pattern: &str) -> Regex {
 }
 
 pub(crate) fn check(tool: &ToolEntry, found: &mut Vec<Finding>) {
-    let mut texts = vec![("/name".to_owned(), tool.name.as_str())];
-    texts.push(("/description".to_owned(), &tool.description));
-    strings(&tool.input_schema, "/input", 0, &mut texts);
+    text("/name", &[], &tool.name, found);
+    text("/description", &[], &tool.description, found);
+    strings("/input", &tool.input_schema, &mut Vec::new(), found);
     if let Some(output) = &tool.output_schema {
-        strings(output, "/output", 0, &mut texts);
+        strings("/output", output, &mut Vec::new(), found);
     }
-    for (at, text) in &texts {
-        let before = found.len();
-        hidden(text, found);
-        orders(text, found);
-        secrets(text, found);
-        blobs(text, found);
-        for finding in &mut found[before..] {
-            finding.at.clone_from(at);
+}
+
+/// A step into a schema.
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// Looks at one text. Where it stands is spelled out only if something is found.
+fn text(root: &str, path: &[Step<'_>], text: &str, found: &mut Vec<Finding>) {
+    let before = found.len();
+    hidden(text, found);
+    orders(text, found);
+    secrets(text, found);
+    blobs(text, found);
+    for finding in &mut found[before..] {
+        root.clone_into(&mut finding.at);
+        for step in path {
+            finding.at.push('/');
+            match step {
+                Step::Key(key) => finding.at.push_str(&escaped(key)),
+                Step::Index(index) => finding.at.push_str(&index.to_string()),
+            }
         }
+    }
+}
+
+/// Looks at every text of a schema: the model reads all of them.
+fn strings<'a>(root: &str, value: &'a Value, path: &mut Vec<Step<'a>>, found: &mut Vec<Finding>) {
+    if path.len() > TEXT_DEPTH_MAX {
+        return;
+    }
+    match value {
+        Value::String(said) => text(root, path, said, found),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Step::Index(index));
+                strings(root, item, path, found);
+                path.pop();
+            }
+        }
+        Value::Object(map) => {
+            for (key, value) in map {
+                path.push(Step::Key(key));
+                text(root, path, key, found);
+                strings(root, value, path, found);
+                path.pop();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -231,34 +274,12 @@ fn names(sentence: &str, name: &str) -> bool {
     })
 }
 
-/// Collects every text of a schema: the model reads all of them.
-fn strings<'a>(value: &'a Value, at: &str, depth: usize, texts: &mut Vec<(String, &'a str)>) {
-    if depth > TEXT_DEPTH_MAX {
-        return;
-    }
-    match value {
-        Value::String(text) => texts.push((at.to_owned(), text)),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                strings(item, &format!("{at}/{index}"), depth + 1, texts);
-            }
-        }
-        Value::Object(map) => {
-            for (key, value) in map {
-                let at = format!("{at}/{}", escaped(key));
-                texts.push((at.clone(), key));
-                strings(value, &at, depth + 1, texts);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
 fn hidden(text: &str, found: &mut Vec<Finding>) {
     if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_control()) && text.len() < 12 {
         return;
     }
-    let chars: Vec<char> = text.chars().collect();
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | b'\r'));
+    let chars: Vec<char> = if is_plain { Vec::new() } else { text.chars().collect() };
     let unseen: Vec<char> =
         (0..chars.len()).filter(|at| is_unseen(&chars, *at)).map(|at| chars[at]).collect();
     let help = "remove them; if the server is not yours, do not use it";
@@ -306,26 +327,7 @@ fn is_unseen(chars: &[char], at: usize) -> bool {
         '\u{fe0f}' | '\u{fe0e}' => {
             !beside(-1).is_some_and(|char| !char.is_alphanumeric() || char.is_ascii_digit())
         }
-        '\u{ad}'
-        | '\u{34f}'
-        | '\u{61c}'
-        | '\u{115f}'
-        | '\u{1160}'
-        | '\u{17b4}'
-        | '\u{17b5}'
-        | '\u{180b}'..='\u{180e}'
-        | '\u{200b}'
-        | '\u{200e}'
-        | '\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0d}'
-        | '\u{feff}'
-        | '\u{ffa0}'
-        | '\u{fff0}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e0fff}' => true,
-        char => char.is_control(),
+        char => hides(char),
     }
 }
 
@@ -339,7 +341,11 @@ fn orders(text: &str, found: &mut Vec<Finding>) {
     if !text.contains(char::is_whitespace) && !text.contains(['<', '[']) {
         return;
     }
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = if text.contains(['\n', '\t', '\r']) || text.contains("  ") || !text.is_ascii() {
+        Cow::Owned(text.split_whitespace().collect::<Vec<_>>().join(" "))
+    } else {
+        Cow::Borrowed(text)
+    };
     if let Some(index) = ORDERS.matches(&flat).iter().next() {
         let (_, what) = ORDER_PATTERNS[index];
         let message = format!("a text that {what}: “{}”", brief(&flat));
@@ -350,7 +356,10 @@ fn orders(text: &str, found: &mut Vec<Finding>) {
 }
 
 fn secrets(text: &str, found: &mut Vec<Finding>) {
-    if text.len() < 4 {
+    const PLAIN_MAX: usize = 19;
+    // One short plain word is neither a path nor a key.
+    let is_plain = text.len() <= PLAIN_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    if text.len() < 4 || is_plain {
         return;
     }
     if let Some(key) = KEY.find(text) {

@@ -115,6 +115,15 @@ static SAYS_TIME: LazyLock<Regex> = LazyLock::new(|| {
     ))
     .expect("the pattern is fixed, and the tests read it")
 });
+static SAYS_ZONE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)\butc\b|\bgmt\b|time ?zone|\bzone\b|\boffset\b|\blocal time\b|rfc[- ]?3339")
+        .expect("the pattern is fixed, and the tests read it")
+});
+/// A time of day in a description, with its zone if it has one.
+static CLOCK: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?")
+        .expect("the pattern is fixed, and the tests read it")
+});
 static IS_TIME: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)\b(date|time|timestamp|day|hour|moment|when)\b")
         .expect("the pattern is fixed, and the tests read it")
@@ -171,7 +180,7 @@ fn time(param: &Param<'_>) -> Option<Finding> {
     ) || (last == "at" && words.len() > 1)
         || (matches!(last, "start" | "end" | "from" | "to" | "before" | "after" | "due")
             && IS_TIME.is_match(text));
-    if !named || SAYS_TIME.is_match(text) {
+    if !named {
         return None;
     }
     let beside = param.siblings.keys().any(|key| {
@@ -186,7 +195,15 @@ fn time(param: &Param<'_>) -> Option<Finding> {
     if beside || !(is_text || is_count) {
         return None;
     }
-    let message = if is_text {
+    let has_no_zone = is_text
+        && !SAYS_ZONE.is_match(text)
+        && CLOCK.captures_iter(text).any(|clock| clock.name("zone").is_none());
+    if SAYS_TIME.is_match(text) && !has_no_zone {
+        return None;
+    }
+    let message = if has_no_zone {
+        format!("`{}` is a time of day, and in which zone is not said", param.name)
+    } else if is_text {
         format!("`{}` is a time as free text: in which form and which zone is not said", param.name)
     } else {
         format!("`{}` is a time as a number: of what, and since when, is not said", param.name)

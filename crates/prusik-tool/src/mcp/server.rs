@@ -31,11 +31,13 @@ const NAME_BYTES_MAX: usize = 128;
 pub(crate) type Waiting<'a> = &'a (dyn Fn(String) + Send + Sync);
 
 /// A tool of a server that cannot be offered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LeftOut {
     pub server: String,
     pub tool: String,
     pub reason: String,
+    /// What it says of itself.
+    pub info: ToolInfo,
 }
 
 /// A server, whether it runs or not.
@@ -52,6 +54,23 @@ struct State {
     starts: VecDeque<Instant>,
     last_failure: Option<String>,
     is_shut_down: bool,
+}
+
+/// Returns why a tool cannot be offered to a model, if it cannot.
+fn obstacle(info: &ToolInfo, own_name: &str) -> Option<String> {
+    let name = &info.name;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) || own_name.is_empty() {
+        return Some(format!(
+            "`{name}` is not a name that models can call: letters, digits, `_` and `-`, at most \
+             {NAME_BYTES_MAX}"
+        ));
+    }
+    if let Err(problem) = schema::check_schema(&info.input_schema) {
+        return Some(format!("its input schema is not valid: {problem}"));
+    }
+    let output = info.output_schema.as_ref().map(schema::check_schema);
+    output.and_then(Result::err).map(|problem| format!("its output schema is not valid: {problem}"))
 }
 
 impl Server {
@@ -78,44 +97,32 @@ impl Server {
         let mut tools = Vec::new();
         let mut left_out = Vec::new();
         for spec in listed {
-            let name = spec.name.to_string();
             match self.tool(spec) {
                 Ok(tool) => tools.push(tool),
-                Err(reason) => {
-                    left_out.push(LeftOut { server: self.name().to_owned(), tool: name, reason });
-                }
+                Err(tool) => left_out.push(*tool),
             }
         }
         Ok((tools, left_out))
     }
 
-    fn tool(self: &Arc<Self>, spec: McpToolSpec) -> Result<McpTool, String> {
-        let name = format!("{}__{}", self.name(), spec.name);
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) || spec.name.is_empty() {
-            return Err(format!(
-                "`{name}` is not a name that models can call: letters, digits, `_` and `-`, at \
-                 most {NAME_BYTES_MAX}"
-            ));
-        }
-        let input_schema = Value::Object(spec.input_schema.as_ref().clone());
-        schema::check_schema(&input_schema)
-            .map_err(|problem| format!("its input schema is not valid: {problem}"))?;
-        let output_schema = spec.output_schema.map(|schema| Value::Object(schema.as_ref().clone()));
-        if let Some(output_schema) = &output_schema {
-            schema::check_schema(output_schema)
-                .map_err(|problem| format!("its output schema is not valid: {problem}"))?;
-        }
+    fn tool(self: &Arc<Self>, spec: McpToolSpec) -> Result<McpTool, Box<LeftOut>> {
         let hints = spec.annotations.and_then(|hints| serde_json::to_value(hints).ok());
         let description = spec.description.or(spec.title.map(Into::into)).unwrap_or_default();
         let info = ToolInfo {
-            name,
+            name: format!("{}__{}", self.name(), spec.name),
             description: description.into_owned(),
-            input_schema,
-            output_schema,
+            input_schema: Value::Object(spec.input_schema.as_ref().clone()),
+            output_schema: spec.output_schema.map(|schema| Value::Object(schema.as_ref().clone())),
             hints,
         };
-        Ok(McpTool { info, tool: spec.name.into_owned(), server: Arc::clone(self) })
+        let tool = spec.name.into_owned();
+        match obstacle(&info, &tool) {
+            Some(reason) => {
+                let server = self.name().to_owned();
+                Err(Box::new(LeftOut { server, tool, reason, info }))
+            }
+            None => Ok(McpTool { info, tool, server: Arc::clone(self) }),
+        }
     }
 
     /// Returns a tool that is known from before, without connecting.

@@ -128,7 +128,7 @@ async fn subjects(
 ) -> Result<BTreeMap<String, Subject>, Stopped> {
     let session = open(lab).await?;
     let listed = session.listed();
-    for LeftOut { server, tool, reason } in session.connect().await? {
+    for LeftOut { server, tool, reason, .. } in session.connect().await? {
         say(&printable(&format!("{server}: `{tool}` is left out: {reason}")));
     }
     session.close().await;

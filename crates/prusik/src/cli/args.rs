@@ -92,6 +92,8 @@ pub enum Command {
     Lint(LintArgs),
     /// Answer, before anything runs, what failure looks like at each tool
     Check(CheckArgs),
+    /// Write down what the servers say of their tools, for a review in a pull request
+    Lock(LockArgs),
     /// Run a project many times under faults and compare each run with an undisturbed one
     Chaos(ChaosArgs),
     /// Find out whether a tool server tells the truth about its effects
@@ -269,6 +271,7 @@ pub enum Level {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct LintArgs {
     /// Exit with 1 if a finding weighs this much or more
     #[arg(long, value_enum, default_value_t = Level::Error, value_name = "LEVEL")]
@@ -276,6 +279,26 @@ pub struct LintArgs {
     /// Print SARIF 2.1.0 instead of text
     #[arg(long, conflicts_with = "json")]
     pub sarif: bool,
+    /// Take the tools from prusik.lock instead of asking the servers
+    #[arg(long)]
+    pub locked: bool,
+    /// Write a contract skeleton for each undeclared tool into prusik.yaml, to be reviewed
+    #[arg(long)]
+    pub fix: bool,
+    /// With --fix: only show what would be written
+    #[arg(long, requires = "fix")]
+    pub dry_run: bool,
+    /// Print the page of a rule, and do nothing else
+    #[arg(long, value_name = "RULE", add = ArgValueCandidates::new(complete::rules),
+          conflicts_with_all = ["deny", "sarif", "locked", "fix"])]
+    pub explain: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Write nothing; exit with 1 if the lock would change
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Debug, Args)]
@@ -288,6 +311,9 @@ pub struct CheckArgs {
     /// Print SARIF 2.1.0 instead of text
     #[arg(long, conflicts_with = "json")]
     pub sarif: bool,
+    /// Take the tools from prusik.lock instead of asking the servers
+    #[arg(long)]
+    pub locked: bool,
     /// Write the report as a page into this file, too
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,

@@ -1,6 +1,7 @@
-//! Completion of run ids from the store of the current project.
+//! Completion of run ids from the store of the current project, and of rules.
 
 use clap_complete::engine::CompletionCandidate;
+use prusik_check::Rule;
 use prusik_store::{Filter, SqliteStore, Store};
 
 use super::text::one_line;
@@ -17,6 +18,13 @@ pub fn runs() -> Vec<CompletionCandidate> {
             let help = format!("{} · {}", row.status, one_line(&row.task, 60));
             CompletionCandidate::new(row.run.as_str()).help(Some(help.into()))
         })
+        .collect()
+}
+
+/// Returns the rules of a review with their titles.
+pub fn rules() -> Vec<CompletionCandidate> {
+    Rule::all()
+        .map(|rule| CompletionCandidate::new(rule.id()).help(Some(rule.title().into())))
         .collect()
 }
 

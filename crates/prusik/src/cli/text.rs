@@ -73,17 +73,9 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Control characters but line feed and tab; bidirectional controls, zero-width and tag characters.
-fn steers(char: char) -> bool {
-    match char {
-        '\n' | '\t' => false,
-        '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}'
-        | '\u{feff}'
-        | '\u{e0000}'..='\u{e007f}' => true,
-        _ => char.is_control(),
-    }
+/// Control characters but line feed and tab, and what is not seen or reorders what is.
+pub(crate) fn steers(char: char) -> bool {
+    !matches!(char, '\n' | '\t') && prusik_check::hides(char)
 }
 
 /// Returns `text` on one line, cut to `chars_max` characters.

@@ -2,12 +2,47 @@
 
 use std::collections::BTreeMap;
 
-use prusik_check::{Allowed, Rule, Settings, Stray, ToolEntry};
+use prusik_check::{
+    AgentEntry, Allowed, Catalogue, Drift, LeftOut, Rule, Settings, Stray, ToolEntry,
+};
+use prusik_core::agent::Agent;
 use serde_json::Value;
 
 use super::definition::contract;
-use super::error::{ProjectError, suggestion};
-use super::{PROJECT_FILE, Place, Project, ToolFacts};
+use super::error::{ProjectError, ProjectErrors, suggestion};
+use super::lock::{LockDifference, Said};
+use super::{PROJECT_FILE, Place, Project, Provider, ToolFacts};
+
+/// A tool as a server or the lock has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedTool {
+    pub facts: ToolFacts,
+    /// The MCP annotations.
+    pub hints: Option<Value>,
+    /// Why no model can be offered it, if none can.
+    pub left_out: Option<String>,
+}
+
+impl<'a> From<&'a ListedTool> for Said<'a> {
+    fn from(tool: &'a ListedTool) -> Self {
+        Self {
+            name: &tool.facts.name,
+            description: &tool.facts.description,
+            input_schema: &tool.facts.input_schema,
+            output_schema: tool.facts.output_schema.as_ref(),
+            annotations: tool.hints.as_ref(),
+            left_out: tool.left_out.as_deref(),
+        }
+    }
+}
+
+/// Whether all servers of a project were heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    All,
+    /// What is not there may well be: nothing is said of tools that are missing.
+    NotAll,
+}
 
 /// Checks that every exception names a rule and gives a reason.
 pub(super) fn check_allowed(project: &Project, errors: &mut Vec<ProjectError>) {
@@ -32,6 +67,86 @@ pub(super) fn check_allowed(project: &Project, errors: &mut Vec<ProjectError>) {
 }
 
 impl Project {
+    /// Returns what a review looks at, and the agents with all that they hold.
+    pub fn reviewed(
+        &self,
+        tools: &[ListedTool],
+        heard: Heard,
+        drift: &LockDifference,
+    ) -> Result<(Catalogue, Vec<Agent>), ProjectErrors> {
+        let mut catalogue = Catalogue {
+            tools: tools.iter().map(|tool| self.review_entry(tool)).collect(),
+            left_out: tools.iter().filter_map(|tool| self.review_left_out(tool)).collect(),
+            drifts: self.review_drifts(drift),
+            settings: self.review_settings(),
+            ..Catalogue::default()
+        };
+        let offered: Vec<ToolFacts> = tools
+            .iter()
+            .filter(|tool| tool.left_out.is_none())
+            .map(|tool| tool.facts.clone())
+            .collect();
+        if heard == Heard::All {
+            let known: Vec<&str> = tools.iter().map(|tool| tool.facts.name.as_str()).collect();
+            catalogue.strays = self.review_strays(&known);
+        }
+        let mut agents = Vec::new();
+        // Contracts of tools that are not there stand in the way of every definition.
+        if catalogue.strays.is_empty() {
+            for entry in self.agents() {
+                match self.agent_definition(Some(&entry.name), &offered) {
+                    Ok(agent) => agents.push(agent),
+                    Err(errors) if heard == Heard::All => return Err(errors),
+                    Err(_) => {}
+                }
+            }
+        }
+        catalogue.agents = agents.iter().map(|agent| self.review_agent(agent)).collect();
+        Ok((catalogue, agents))
+    }
+
+    fn review_left_out(&self, tool: &ListedTool) -> Option<LeftOut> {
+        let (server, _) = tool.facts.name.split_once("__")?;
+        Some(LeftOut {
+            name: tool.facts.name.clone(),
+            place: self.server_place(server),
+            server: server.to_owned(),
+            reason: tool.left_out.clone()?,
+        })
+    }
+
+    fn review_drifts(&self, drift: &LockDifference) -> Vec<Drift> {
+        let of = |name: &String, what: String| {
+            let server = name.split_once("__").map_or("", |(server, _)| server);
+            Drift { name: name.clone(), what, place: self.server_place(server) }
+        };
+        let added = drift.added.iter().map(|name| of(name, "it is not in the lock".to_owned()));
+        let changed = drift.changed.iter().map(|(name, what)| of(name, what.clone()));
+        let removed = drift
+            .removed
+            .iter()
+            .map(|name| of(name, "it is in the lock, and its server has it no more".to_owned()));
+        added.chain(changed).chain(removed).collect()
+    }
+
+    fn review_agent(&self, agent: &Agent) -> AgentEntry {
+        let provider = self.model(&agent.model.alias).map(|model| model.provider);
+        AgentEntry {
+            name: agent.name.clone(),
+            provider: match provider {
+                Some(Provider::Anthropic) => prusik_check::Provider::Anthropic,
+                Some(Provider::Openai) => prusik_check::Provider::OpenAi,
+                Some(Provider::Scripted | Provider::Recorded) | None => {
+                    prusik_check::Provider::Offline
+                }
+            },
+            tools: agent.tools.iter().filter(|t| t.shown).map(|t| t.name.clone()).collect(),
+            tokens: agent.budget.tokens,
+            turns: agent.budget.turns,
+            place: None,
+        }
+    }
+
     /// Returns a place of `prusik.yaml` as a review tells it.
     fn review_place(&self, path: &[&str]) -> prusik_check::Place {
         let Place { line, column } = self.source.root.locate(path);
@@ -52,7 +167,7 @@ impl Project {
     }
 
     /// Returns what a review takes for too much, and what it accepts for every tool.
-    pub fn review_settings(&self) -> Settings {
+    fn review_settings(&self) -> Settings {
         let config = &self.config.lint;
         let default = Settings::default();
         Settings {
@@ -66,7 +181,8 @@ impl Project {
     }
 
     /// Returns a tool with all that the project declares of it.
-    pub fn review_entry(&self, facts: &ToolFacts, hints: Option<Value>) -> ToolEntry {
+    fn review_entry(&self, tool: &ListedTool) -> ToolEntry {
+        let facts = &tool.facts;
         let name = facts.name.as_str();
         let config = self.config.tools.get(name);
         let server = self.server_of(name);
@@ -105,7 +221,7 @@ impl Project {
             description: facts.description.clone(),
             input_schema: facts.input_schema.clone(),
             output_schema: facts.output_schema.clone(),
-            hints,
+            hints: tool.hints.clone(),
             contract: contract(config, facts.contract.as_ref()),
             declared,
             place,
@@ -116,7 +232,7 @@ impl Project {
     }
 
     /// Returns the contracts of tools that are not among `known`, for servers that were asked.
-    pub fn review_strays(&self, known: &[&str]) -> Vec<Stray> {
+    fn review_strays(&self, known: &[&str]) -> Vec<Stray> {
         let stray = |name: &String| {
             let server = self.server_of(name).filter(|_| !known.contains(&name.as_str()))?;
             let place = Some(self.review_place(&["tools", name]));
@@ -126,7 +242,7 @@ impl Project {
     }
 
     /// Returns where a server is declared.
-    pub fn server_place(&self, server: &str) -> Option<prusik_check::Place> {
+    fn server_place(&self, server: &str) -> Option<prusik_check::Place> {
         let file = self.server(server)?.file.display().to_string();
         if file == PROJECT_FILE {
             return Some(self.review_place(&["servers", server]));

@@ -23,15 +23,15 @@ use serde_json::Value;
 use crate::compile_fail::{compile, library};
 use crate::prusik::{json_lines, prusik, said, write_files};
 
-struct Block {
+pub struct Block {
     line: usize,
-    language: String,
+    pub language: String,
     what: String,
-    text: String,
+    pub text: String,
 }
 
 /// Returns the fenced blocks of a page.
-fn blocks(page: &str) -> Vec<Block> {
+pub fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
     for (number, line) in (1..).zip(page.lines()) {
@@ -320,6 +320,10 @@ fn what_is_printed_as_json_is_what_the_reference_says() {
         &["fork", "last", "--at", "4"],
         &["cancel", "last"],
         &["runs", "prune", "--older-than", "0s"],
+        &["lint", "--explain", "probe-missing"],
+        &["lock"],
+        &["check"],
+        &["chaos", "Which tasks are open?", "--schedules", "1"],
     ] {
         let output = prusik(folder.path(), &[&["--json"], arguments].concat());
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));

@@ -4,12 +4,14 @@ pub mod certify;
 pub mod change;
 pub mod chaos;
 pub mod demo;
+pub mod lock;
 pub mod look;
 pub mod make;
 pub mod review;
 pub mod run;
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use prusik_core::ids::RunId;
 use prusik_store::{Filter, RunRow};
@@ -62,6 +64,33 @@ impl Place {
             None => String::new(),
         }
     }
+}
+
+/// Writes a file of the project in one go: whoever reads it sees the old text or the new one.
+/// A link stays one, and the file's permissions stay as they are.
+pub fn write_atomically(path: &Path, text: &str) -> Result<(), String> {
+    let fail = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = target.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".prusik-").tempfile_in(folder).map_err(fail)?;
+    file.write_all(text.as_bytes()).map_err(fail)?;
+    match std::fs::metadata(&target) {
+        // A rename would take the place of a file that nobody may write.
+        Ok(metadata) if metadata.permissions().readonly() => {
+            return Err(format!("cannot write {}: it is read-only", path.display()));
+        }
+        Ok(metadata) => file.as_file().set_permissions(metadata.permissions()).map_err(fail)?,
+        Err(_) => readable_by_others(file.as_file()).map_err(fail)?,
+    }
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(&target).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// A temporary file is its owner's alone; one of the project is for whoever has the project.
+fn readable_by_others(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 /// Finds the run that a person means: an id, its beginning or its end, or `last`.

@@ -1,35 +1,56 @@
 //! `lint` and `check`: what can be said of the tools before an agent runs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use prusik_check::{
-    AgentEntry, Catalogue, Checked, Counts, Finding, LeftOut, LintReport, Provider, Report,
-    Severity, Suppressed, failures, html, sarif,
+    Checked, Counts, Finding, LintReport, Report, Rule, Severity, Suppressed, failures, html, sarif,
 };
 use prusik_core::agent::Agent;
 use serde_json::json;
 
-use super::Place;
+use super::{Place, write_atomically};
 use crate::assemble::{self, Listed};
 use crate::cli::args::{CheckArgs, Level, LintArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
-use crate::cli::text::{Paint, printable};
-use crate::project::{PROJECT_FILE, Project, ToolFacts, config};
+use crate::cli::text::{Paint, counted, printable};
+use crate::project::fix::{self, Undeclared};
+use crate::project::lock::{Lock, LockDifference};
+use crate::project::{Heard, ListedTool, PROJECT_FILE, Project, ProjectErrors, suggestion};
 
 /// What both commands look at.
 struct Reviewed {
     project: Project,
     agents: Vec<Agent>,
     lint: LintReport,
-    problem: Option<String>,
+    listed: Listed,
+}
+
+/// Where the tools are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Servers,
+    Lock,
+}
+
+impl From {
+    fn of(locked: bool) -> Self {
+        if locked { Self::Lock } else { Self::Servers }
+    }
 }
 
 pub async fn lint(place: &Place, args: &LintArgs) -> Result<Exit, Stopped> {
-    let reviewed = review(place).await?;
+    if let Some(id) = &args.explain {
+        return explain(place, id);
+    }
+    let mut reviewed = review(place, From::of(args.locked)).await?;
+    if args.fix && !mend(&mut reviewed, args.dry_run)? {
+        return Ok(Exit::Misuse);
+    }
     let lint = &reviewed.lint;
     if args.sarif {
-        put_sarif(&lint.findings, &lint.suppressed, reviewed.problem.as_ref());
+        put_sarif(&lint.findings, &lint.suppressed, reviewed.listed.problem.as_ref());
     } else if place.json {
         put_json(&lint.findings, &lint.suppressed);
     } else {
@@ -39,21 +60,39 @@ pub async fn lint(place: &Place, args: &LintArgs) -> Result<Exit, Stopped> {
     Ok(exit(&reviewed, lint.counts(), args.deny))
 }
 
+fn explain(place: &Place, id: &str) -> Result<Exit, Stopped> {
+    let rule = Rule::from_id(id).ok_or_else(|| {
+        let ids: Vec<&str> = Rule::all().map(Rule::id).collect();
+        let help = suggestion(id, "rules", ids);
+        Stopped::misuse(format!("there is no rule `{id}`\n  help: {help}"))
+    })?;
+    if place.json {
+        let object = json!({
+            "rule": rule.id(), "severity": rule.severity(), "title": rule.title(),
+            "page": rule.page(), "text": rule.explained(),
+        });
+        put(&format!("{object}\n"));
+    } else {
+        put(rule.explained());
+    }
+    Ok(Exit::Done)
+}
+
 pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
-    let mut reviewed = review(place).await?;
+    let mut reviewed = review(place, From::of(args.locked)).await?;
     if let Some(name) = &args.agent {
         reviewed.project.agent(Some(name))?;
         reviewed.agents.retain(|agent| agent.name == *name);
     }
     let report = Report { sections: vec![failures(&reviewed.agents, &reviewed.lint)] };
     if let Some(file) = &args.html {
-        write_page(&reviewed.project, file, &report)?;
+        write_page(&reviewed, file, &report)?;
     }
     let findings: Vec<Finding> = report.findings().cloned().collect();
     let suppressed: Vec<Suppressed> =
         report.sections.iter().flat_map(|section| section.suppressed.clone()).collect();
     if args.sarif {
-        put_sarif(&findings, &suppressed, reviewed.problem.as_ref());
+        put_sarif(&findings, &suppressed, reviewed.listed.problem.as_ref());
     } else if place.json {
         for section in &report.sections {
             for agent in &section.agents {
@@ -75,62 +114,107 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
     Ok(exit(&reviewed, report.counts(), args.deny))
 }
 
-async fn review(place: &Place) -> Result<Reviewed, Stopped> {
+async fn review(place: &Place, from: From) -> Result<Reviewed, Stopped> {
     let project = place.project()?;
-    let Listed { tools, left_out, problem } = assemble::listed(&project).await?;
-    let mut facts: Vec<ToolFacts> = Vec::new();
-    let mut catalogue = Catalogue { settings: project.review_settings(), ..Catalogue::default() };
-    for info in tools {
-        let hints = info.hints.clone();
-        let fact = assemble::facts(info);
-        catalogue.tools.push(project.review_entry(&fact, hints));
-        facts.push(fact);
-    }
-    catalogue.left_out = left_out
-        .into_iter()
-        .map(|tool| LeftOut {
-            name: format!("{}__{}", tool.server, tool.tool),
-            place: project.server_place(&tool.server),
-            server: tool.server,
-            reason: tool.reason,
-        })
-        .collect();
-    let mut agents = Vec::new();
-    // A server that is not there has no tools: what names them is no mistake of the project.
-    if problem.is_none() {
-        let absent = catalogue.left_out.iter().map(|tool| tool.name.as_str());
-        let known: Vec<&str> = facts.iter().map(|tool| tool.name.as_str()).chain(absent).collect();
-        catalogue.strays = project.review_strays(&known);
-        if catalogue.strays.is_empty() {
-            for entry in project.agents() {
-                agents.push(project.agent_definition(Some(&entry.name), &facts)?);
-            }
-        }
-    }
-    catalogue.agents = agents.iter().map(|agent| agent_entry(&project, agent)).collect();
-    let lint = prusik_check::lint(&catalogue);
-    if let Some(problem) = &problem {
+    let listed = match from {
+        From::Servers => assemble::listed(&project).await?,
+        From::Lock => assemble::locked(&project)?,
+    };
+    if let Some(problem) = &listed.problem {
         complain(&format!("error: {}", printable(problem)));
     }
-    Ok(Reviewed { project, agents, lint, problem })
+    let drift = match from {
+        From::Servers => drift(&project, &listed)?,
+        From::Lock => LockDifference::default(),
+    };
+    let (agents, lint) = judged(&project, &listed, &drift)?;
+    Ok(Reviewed { project, agents, lint, listed })
 }
 
-fn agent_entry(project: &Project, agent: &Agent) -> AgentEntry {
-    let provider = project.model(&agent.model.alias).map(|model| model.provider);
-    AgentEntry {
-        name: agent.name.clone(),
-        provider: match provider {
-            Some(config::Provider::Anthropic) => Provider::Anthropic,
-            Some(config::Provider::Openai) => Provider::OpenAi,
-            Some(config::Provider::Scripted | config::Provider::Recorded) | None => {
-                Provider::Offline
-            }
-        },
-        tools: agent.tools.iter().filter(|t| t.shown).map(|t| t.name.clone()).collect(),
-        tokens: agent.budget.tokens,
-        turns: agent.budget.turns,
-        place: None,
+fn judged(
+    project: &Project,
+    listed: &Listed,
+    drift: &LockDifference,
+) -> Result<(Vec<Agent>, LintReport), Stopped> {
+    let heard = if listed.problem.is_none() { Heard::All } else { Heard::NotAll };
+    let (catalogue, agents) = project.reviewed(&listed.tools, heard, drift)?;
+    Ok((agents, prusik_check::lint(&catalogue)))
+}
+
+/// Returns how the servers' tools differ from the locked ones, if there is a lock.
+fn drift(project: &Project, listed: &Listed) -> Result<LockDifference, Stopped> {
+    let Some(lock) = Lock::read(project.root()).map_err(ProjectErrors::from)? else {
+        return Ok(LockDifference::default());
+    };
+    let mut difference = lock.difference(&super::lock::of(project, &listed.tools));
+    if listed.problem.is_some() {
+        // Tools of a server that does not answer are not gone.
+        difference.removed.clear();
     }
+    Ok(difference)
+}
+
+/// Writes skeletons for what is undeclared, and reviews again. Returns whether that could be done.
+fn mend(reviewed: &mut Reviewed, dry_run: bool) -> Result<bool, Stopped> {
+    let undeclared = undeclared(&reviewed.lint, &reviewed.listed.tools);
+    if undeclared.is_empty() {
+        complain("every tool has its contract: nothing is written");
+        return Ok(true);
+    }
+    let path = reviewed.project.root().join(PROJECT_FILE);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Stopped::misuse(format!("cannot read {}: {error}", path.display())))?;
+    let fixed = match fix::fixed(&text, &undeclared) {
+        Ok(fixed) => fixed,
+        Err(refused) => {
+            complain(&format!(
+                "error: {PROJECT_FILE} is left as it is: {}\n  help: put this into it yourself:\n\n{}",
+                refused.reason, refused.skeleton
+            ));
+            return Ok(false);
+        }
+    };
+    let number = counted(undeclared.len(), "contract");
+    if dry_run {
+        complain(&format!("{PROJECT_FILE}: {number} would be written:"));
+        for (line, block) in &fixed.inserted {
+            complain(&format!("  after line {line}:"));
+            block.trim_end().lines().for_each(|line| complain(&format!("  + {line}")));
+        }
+        return Ok(true);
+    }
+    if let Err(problem) = write_atomically(&path, &fixed.text) {
+        let blocks: Vec<&str> = fixed.inserted.iter().map(|(_, block)| block.as_str()).collect();
+        return Err(Stopped::misuse(format!(
+            "{problem}\n  help: put this into it yourself:\n\n{}",
+            blocks.concat()
+        )));
+    }
+    complain(&format!("{PROJECT_FILE}: {number} written, marked `# review:` for you to look at"));
+    let project = Project::load(reviewed.project.root())?;
+    let drift = drift(&project, &reviewed.listed)?;
+    (reviewed.agents, reviewed.lint) = judged(&project, &reviewed.listed, &drift)?;
+    reviewed.project = project;
+    Ok(true)
+}
+
+/// Returns the tools that models are offered and for which no effect is declared, nor accepted to
+/// be missing.
+fn undeclared(lint: &LintReport, tools: &[ListedTool]) -> Vec<Undeclared> {
+    let found: BTreeSet<&str> = lint
+        .findings
+        .iter()
+        .filter(|finding| finding.rule == Rule::EffectUndeclared)
+        .filter_map(|finding| finding.tool.as_deref())
+        .collect();
+    tools
+        .iter()
+        .filter(|tool| found.contains(tool.facts.name.as_str()) && tool.left_out.is_none())
+        .map(|tool| Undeclared {
+            name: tool.facts.name.clone(),
+            claims: fix::claims(tool.hints.as_ref()),
+        })
+        .collect()
 }
 
 fn exit(reviewed: &Reviewed, counts: Counts, deny: Level) -> Exit {
@@ -139,7 +223,7 @@ fn exit(reviewed: &Reviewed, counts: Counts, deny: Level) -> Exit {
         Level::Warning => Severity::Warning,
         Level::Note => Severity::Note,
     };
-    match reviewed.problem {
+    match reviewed.listed.problem {
         Some(_) => Exit::Unavailable,
         None if counts.reaches(level) => Exit::Failed,
         None => Exit::Done,
@@ -189,7 +273,8 @@ fn answers(report: &Report, paint: Paint) -> String {
                 text.push_str(&format!("  {}\n", paint.bold(&printable(&tool.tool))));
                 for fact in &tool.facts {
                     let about = paint.dim(&format!("{:<18}", fact.about));
-                    text.push_str(&format!("    {about} {}\n", printable(&fact.text)));
+                    let said = printable(&fact.text).replace('\n', &format!("\n{:23}", ""));
+                    text.push_str(&format!("    {about} {said}\n"));
                 }
             }
         }
@@ -200,8 +285,17 @@ fn answers(report: &Report, paint: Paint) -> String {
 
 fn summary(tools: usize, counts: Counts, accepted: usize) -> String {
     let Counts { error, warning, note } = counts;
+    let more = if error + warning + note == 0 {
+        ""
+    } else {
+        "`prusik lint --explain RULE` tells why a rule is one, and how to mend or accept what it finds\n"
+    };
     format!(
-        "{tools} tools: {error} errors, {warning} warnings, {note} notes, {accepted} accepted\n"
+        "{}: {}, {}, {}, {accepted} accepted\n{more}",
+        counted(tools, "tool"),
+        counted(error, "error"),
+        counted(warning, "warning"),
+        counted(note, "note"),
     )
 }
 
@@ -226,9 +320,11 @@ fn put_sarif(findings: &[Finding], suppressed: &[Suppressed], problem: Option<&S
     put(&format!("{log:#}\n"));
 }
 
-fn write_page(project: &Project, file: &Path, report: &Report) -> Result<(), Stopped> {
-    let root = project.root().canonicalize().unwrap_or_else(|_| project.root().to_owned());
+fn write_page(reviewed: &Reviewed, file: &Path, report: &Report) -> Result<(), Stopped> {
+    let root = reviewed.project.root();
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let title = root.file_name().map_or("Project".into(), |name| name.to_string_lossy());
-    std::fs::write(file, html(report, &title))
+    let problems: Vec<String> = reviewed.listed.problem.iter().cloned().collect();
+    std::fs::write(file, html(report, &title, &problems))
         .map_err(|error| Stopped::misuse(format!("cannot write {}: {error}", file.display())))
 }

@@ -1,0 +1,76 @@
+//! `lock`: writes down what the servers say of their tools.
+
+use serde_json::json;
+
+use super::{Place, write_atomically};
+use crate::assemble;
+use crate::cli::args::LockArgs;
+use crate::cli::exit::{Exit, Stopped};
+use crate::cli::live::{complain, put};
+use crate::cli::text::{counted, printable};
+use crate::project::lock::{LOCK_FILE, Lock, LockDifference, Said};
+use crate::project::{ListedTool, Project};
+
+pub async fn lock(place: &Place, args: &LockArgs) -> Result<Exit, Stopped> {
+    let project = place.project()?;
+    let listed = assemble::listed(&project).await?;
+    if let Some(problem) = &listed.problem {
+        // A lock without one of the servers would be a hole in it.
+        complain(&format!("error: {}\n  help: nothing is written", printable(problem)));
+        return Ok(Exit::Unavailable);
+    }
+    let lock = of(&project, &listed.tools);
+    // One that cannot be read is written anew: that is what this command is for.
+    let before = Lock::read(project.root()).ok().flatten();
+    let difference = match &before {
+        Some(before) => before.difference(&lock),
+        None => LockDifference {
+            added: lock.tools().map(|(name, _)| name).collect(),
+            ..LockDifference::default()
+        },
+    };
+    let is_current = before.as_ref() == Some(&lock);
+    let written = !is_current && !args.check;
+    if written {
+        write_atomically(&project.root().join(LOCK_FILE), &lock.text()).map_err(Stopped::misuse)?;
+    }
+    let tools = lock.tools().count();
+    if place.json {
+        let changed: Vec<&String> = difference.changed.iter().map(|(name, _)| name).collect();
+        let object = json!({
+            "lock": LOCK_FILE, "tools": tools, "added": difference.added, "changed": changed,
+            "removed": difference.removed, "written": written,
+        });
+        put(&format!("{object}\n"));
+    } else {
+        put(&told(&difference));
+        let outcome = match (written, is_current) {
+            (true, _) => "written",
+            (false, true) => "up to date",
+            (false, false) => "would change: review it, then `prusik lock`",
+        };
+        let servers = counted(lock.servers.len(), "server");
+        put(&format!("{LOCK_FILE}: {} of {servers}, {outcome}\n", counted(tools, "tool")));
+    }
+    Ok(if args.check && !is_current { Exit::Failed } else { Exit::Done })
+}
+
+/// Returns a lock of the tools that servers listed. The built-in ones come with the binary.
+pub fn of(project: &Project, tools: &[ListedTool]) -> Lock {
+    let servers = project.servers().map(|server| server.name.as_str());
+    Lock::of(servers, tools.iter().map(Said::from))
+}
+
+fn told(difference: &LockDifference) -> String {
+    let mut text = String::new();
+    for name in &difference.added {
+        text.push_str(&format!("+ {}\n", printable(name)));
+    }
+    for (name, what) in &difference.changed {
+        text.push_str(&format!("~ {}: {what}\n", printable(name)));
+    }
+    for name in &difference.removed {
+        text.push_str(&format!("- {}\n", printable(name)));
+    }
+    text
+}
