@@ -193,6 +193,7 @@ fn agent(catalogue: &Catalogue) -> Agent {
         shown: true,
     };
     Agent {
+        groups: Vec::new(),
         name: "clerk".to_owned(),
         system: String::new(),
         model: ModelSpec {
