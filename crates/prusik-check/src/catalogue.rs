@@ -28,6 +28,7 @@ pub struct Catalogue {
     /// Tools that are not as they were locked.
     pub drifts: Vec<Drift>,
     pub agents: Vec<AgentEntry>,
+    pub groups: Vec<GroupEntry>,
     pub settings: Settings,
 }
 
@@ -98,6 +99,14 @@ pub struct AgentEntry {
     pub tokens: Option<u64>,
     /// The ceiling of a run's turns, if there is one.
     pub turns: Option<u64>,
+    pub place: Option<Place>,
+}
+
+/// Tools whose calls take together or not at all.
+#[derive(Debug, Clone)]
+pub struct GroupEntry {
+    pub name: String,
+    pub tools: Vec<String>,
     pub place: Option<Place>,
 }
 

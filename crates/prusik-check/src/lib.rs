@@ -17,7 +17,8 @@ mod rules;
 mod words;
 
 pub use catalogue::{
-    AgentEntry, Allowed, Catalogue, Drift, LeftOut, Place, Provider, Settings, Stray, ToolEntry,
+    AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Place, Provider, Settings, Stray,
+    ToolEntry,
 };
 pub use finding::{Counts, Finding, Severity};
 pub use lint::{LintReport, Suppressed, lint, tool_tokens};

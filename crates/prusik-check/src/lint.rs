@@ -55,6 +55,7 @@ pub fn lint(catalogue: &Catalogue) -> LintReport {
     rules::poison::check_others(catalogue, &mut all);
     rules::overlap::check(catalogue, &mut all);
     rules::amount::check(catalogue, &mut all);
+    rules::contract::check_groups(catalogue, &mut all);
     rules::names::check_absent(catalogue, &mut all);
     let (mut findings, mut suppressed) = accept(catalogue, all);
     findings.sort_by(|a, b| a.order().cmp(&b.order()));

@@ -39,6 +39,7 @@ pub enum Rule {
     TooManyToolTokens,
     AllowUnused,
     LockDiffers,
+    GroupInPart,
 }
 
 /// What is said of a rule wherever it is named.
@@ -64,7 +65,7 @@ macro_rules! spec {
 }
 
 /// In the order of the enum, which a test holds it to.
-const SPECS: [Spec; 34] = [
+const SPECS: [Spec; 35] = [
     spec!(ToolLeftOut, "tool-left-out", Error, "A tool that cannot be offered to a model"),
     spec!(
         ContractWithoutTool,
@@ -134,6 +135,7 @@ const SPECS: [Spec; 34] = [
     spec!(TooManyToolTokens, "too-many-tool-tokens", Warning, "Tools that cost too many tokens"),
     spec!(AllowUnused, "allow-unused", Note, "An exception that nothing needs"),
     spec!(LockDiffers, "lock-differs", Warning, "A tool that is not as it was locked"),
+    spec!(GroupInPart, "group-in-part", Warning, "A group that can take in part"),
 ];
 
 impl Rule {

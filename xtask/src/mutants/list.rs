@@ -38,14 +38,14 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "retry-a-lost-write",
-        file: "crates/prusik-core/src/run/decide.rs",
-        find: "EffectClass::Idempotent if self.next_try(call, held, retry_after_ms).is_some() => {",
-        replace: "EffectClass::Idempotent | EffectClass::Write if self.next_try(call, held, retry_after_ms).is_some() => {",
+        file: "crates/prusik-core/src/run/reply.rs",
+        find: "EffectClass::Idempotent if self.next_try(",
+        replace: "EffectClass::Idempotent | EffectClass::Write if self.next_try(",
         why: "a write whose answer was lost is made again",
     },
     Mutant {
         name: "probe-not-landed-is-landed",
-        file: "crates/prusik-core/src/run/decide.rs",
+        file: "crates/prusik-core/src/run/reply.rs",
         find: "            return Ok(None);
         }
         match &probe.result {",

@@ -14,7 +14,7 @@ use crate::lint::LintReport;
 use crate::rule::Rule;
 
 /// The rules whose findings leave a part of the question open.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule::ToolLeftOut,
     Rule::ContractWithoutTool,
     Rule::EffectUndeclared,
@@ -24,6 +24,7 @@ const RULES: [Rule; 9] = [
     Rule::UndoMissing,
     Rule::FailuresUndeclared,
     Rule::TimeoutUndeclared,
+    Rule::GroupInPart,
 ];
 
 /// Answers the question for these agents. `lint` is the review of the tools that they hold.
@@ -53,13 +54,13 @@ pub fn failures(agents: &[Agent], lint: &LintReport) -> Section {
         .iter()
         .map(|agent| AgentReport {
             agent: agent.name.clone(),
-            tools: agent.tools.iter().map(facts).collect(),
+            tools: agent.tools.iter().map(|tool| facts(agent, tool)).collect(),
         })
         .collect();
     Section { question: Question::Failure, agents, findings, suppressed }
 }
 
-fn facts(tool: &Tool) -> ToolFacts {
+fn facts(agent: &Agent, tool: &Tool) -> ToolFacts {
     let contract = &tool.contract;
     ToolFacts {
         tool: tool.name.clone(),
@@ -67,15 +68,41 @@ fn facts(tool: &Tool) -> ToolFacts {
         shown: tool.shown,
         needs_person: needs_person(contract),
         facts: [
-            Fact { about: "effect", text: effect(tool) },
-            Fact { about: "can fail", text: can_fail(tool) },
-            Fact { about: "the model is told", text: told(contract) },
-            Fact { about: "retried", text: retried(contract) },
-            Fact { about: "after a crash", text: crashed(contract) },
-            Fact { about: "undone by", text: undone(contract) },
+            ("effect", effect(tool)),
+            ("can fail", can_fail(tool)),
+            ("the model is told", told(contract)),
+            ("retried", retried(contract)),
+            ("after a crash", crashed(contract)),
+            ("undone by", undone(contract)),
         ]
-        .into(),
+        .into_iter()
+        .chain(grouped(agent, tool).map(|text| ("in a group", text)))
+        .map(|(about, text)| Fact { about, text })
+        .collect(),
     }
+}
+
+/// Returns what its group means for a tool that the model may call.
+fn grouped(agent: &Agent, tool: &Tool) -> Option<String> {
+    let group = agent.group_of(&tool.name).filter(|_| tool.shown)?;
+    let others: Vec<String> = group
+        .tools
+        .iter()
+        .filter(|name| **name != tool.name)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let with =
+        if others.is_empty() { String::new() } else { format!(" with {}", others.join(", ")) };
+    Some(match &tool.contract.undo {
+        Some(undo) => format!(
+            "`{}`{with}: made at once, and undone by `{}` unless the group is committed",
+            group.name, undo.tool
+        ),
+        None => format!(
+            "`{}`{with}: it waits until the group is committed, because nothing undoes it",
+            group.name
+        ),
+    })
 }
 
 /// A read is simply made again. An idempotent call may use up its tries, and then only a probe
@@ -202,6 +229,7 @@ fn undone(contract: &Contract) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prusik_core::agent::{Group, Limits};
     use prusik_core::contract::{FailureTerm, Undo};
     use serde_json::json;
 
@@ -218,9 +246,31 @@ mod tests {
         }
     }
 
+    fn agent(groups: Vec<Group>) -> Agent {
+        let model = json!({"alias": "m", "model": "m", "max_tokens": 100});
+        let agent = json!({
+            "name": "clerk", "system": "", "tools": [], "limits": Limits::default(), "model": model,
+        });
+        Agent { groups, ..serde_json::from_value(agent).unwrap() }
+    }
+
     fn answer(contract: Contract, about: &str) -> String {
-        let facts = facts(&tool(contract)).facts;
+        let tool = tool(contract);
+        let facts = facts(&agent(Vec::new()), &tool).facts;
         facts.into_iter().find(|fact| fact.about == about).unwrap().text
+    }
+
+    #[test]
+    fn a_group_says_what_waits_and_what_is_undone() {
+        let tools = ["bank__pay", "mail__send"].map(str::to_owned).into();
+        let agent = agent(vec![Group { name: "order".to_owned(), tools }]);
+        let mut pay = tool(Contract::of(EffectClass::Write));
+        assert!(grouped(&agent, &pay).unwrap().contains("`order` with `mail__send`: it waits"));
+        let arguments = BTreeMap::new();
+        pay.contract.undo = Some(Undo { tool: "bank__recall".to_owned(), arguments });
+        assert!(grouped(&agent, &pay).unwrap().contains("undone by `bank__recall` unless"));
+        pay.name = "bank__find".to_owned();
+        assert_eq!(grouped(&agent, &pay), None);
     }
 
     #[test]

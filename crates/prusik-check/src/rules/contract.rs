@@ -2,7 +2,7 @@
 
 use prusik_core::contract::EffectClass;
 
-use crate::catalogue::ToolEntry;
+use crate::catalogue::{Catalogue, ToolEntry};
 use crate::finding::{Finding, Severity};
 use crate::rule::Rule;
 use crate::words;
@@ -60,6 +60,35 @@ pub(crate) fn check(tool: &ToolEntry, found: &mut Vec<Finding>) {
         push(Rule::TimeoutUndeclared, "effect", message, help);
     }
     doubtful(tool, found);
+}
+
+/// Finds groups in which a commit makes several calls that nothing takes back: if one fails, those
+/// before it stay.
+pub(crate) fn check_groups(catalogue: &Catalogue, found: &mut Vec<Finding>) {
+    for group in &catalogue.groups {
+        let members = catalogue.tools.iter().filter(|tool| group.tools.contains(&tool.name));
+        let stays = members.filter(|tool| {
+            tool.contract.effect != EffectClass::Read && tool.contract.undo.is_none()
+        });
+        let mut stays: Vec<String> = stays.map(|tool| tool.name.clone()).collect();
+        if stays.len() < 2 {
+            continue;
+        }
+        let message = format!(
+            "the group `{}` holds {} tools without an undo ({}): if the commit of one fails, what it \
+             made before stays",
+            group.name,
+            stays.len(),
+            stays.join(", ")
+        );
+        let help = "name what undoes them (`undo: { tool, arguments }`), or leave all but one of them \
+                    out of the group";
+        let mut finding = Finding::new(Rule::GroupInPart, message, help);
+        finding.tool = Some(stays.remove(0));
+        finding.others = stays;
+        finding.place.clone_from(&group.place);
+        found.push(finding);
+    }
 }
 
 fn undeclared(tool: &ToolEntry, found: &mut Vec<Finding>) {

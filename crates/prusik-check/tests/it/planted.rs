@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use prusik_check::{
-    AgentEntry, Allowed, Catalogue, Drift, LeftOut, Provider, Rule, Stray, ToolEntry, lint,
+    AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Provider, Rule, Stray, ToolEntry,
+    lint,
 };
 use prusik_core::contract::{Contract, EffectClass, KeyPlace, Probe, Undo};
 use serde_json::{Value, json};
@@ -512,6 +513,18 @@ fn projects() -> Vec<Planted> {
         tools.tools[0].allow.insert(rule, allowed);
         tools
     };
+    let grouped = |undone: Option<()>| {
+        let mut tools = [tool("forecast", WEATHER, &json!({})), tool("warn", WEATHER, &json!({}))];
+        for tool in &mut tools {
+            effect(tool, EffectClass::Write);
+        }
+        let take =
+            Undo { tool: "s__take".to_owned(), arguments: std::collections::BTreeMap::new() };
+        tools[1].contract.undo = undone.map(|()| take);
+        let tools_of = ["s__forecast", "s__warn"].map(str::to_owned).into();
+        let group = GroupEntry { name: "storm".to_owned(), tools: tools_of, place: None };
+        Catalogue { groups: vec![group], ..catalogue(tools.into()) }
+    };
     let dear = |tokens| AgentEntry { tokens, turns: Some(20), ..agent(Provider::Anthropic, 5) };
     let mut narrow = held(agent(Provider::Anthropic, 5));
     narrow.settings.tool_tokens_max = 100;
@@ -533,6 +546,7 @@ fn projects() -> Vec<Planted> {
         of("too-many-tool-tokens", "clerk", narrow, held(agent(Provider::Anthropic, 5))),
         of("too-many-tool-tokens", "clerk", held(dear(Some(2_000))), held(dear(Some(90_000)))),
         of("allow-unused", "s__forecast", allowed(Rule::DescriptionMissing), used),
+        of("group-in-part", "s__forecast", grouped(None), grouped(Some(()))),
         of(
             "contract-without-tool",
             "s__forcast",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prusik_check::{
-    AgentEntry, Allowed, Catalogue, Drift, LeftOut, Rule, Settings, Stray, ToolEntry,
+    AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Rule, Settings, Stray, ToolEntry,
 };
 use prusik_core::agent::Agent;
 use serde_json::Value;
@@ -78,6 +78,7 @@ impl Project {
             tools: tools.iter().map(|tool| self.review_entry(tool)).collect(),
             left_out: tools.iter().filter_map(|tool| self.review_left_out(tool)).collect(),
             drifts: self.review_drifts(drift),
+            groups: self.review_groups(),
             settings: self.review_settings(),
             ..Catalogue::default()
         };
@@ -103,6 +104,15 @@ impl Project {
         }
         catalogue.agents = agents.iter().map(|agent| self.review_agent(agent)).collect();
         Ok((catalogue, agents))
+    }
+
+    fn review_groups(&self) -> Vec<GroupEntry> {
+        let groups = self.config().groups.iter().map(|(name, config)| GroupEntry {
+            name: name.clone(),
+            tools: config.tools.clone(),
+            place: Some(self.review_place(&["groups", name])),
+        });
+        groups.collect()
     }
 
     fn review_left_out(&self, tool: &ListedTool) -> Option<LeftOut> {

@@ -208,3 +208,20 @@ fn what_was_written_before_a_park_waits_for_the_resume_to_be_durable() {
     story.interrupted().replies("1.1", returned(json!("paid"))).resumed();
     tell!(story);
 }
+
+#[test]
+fn a_try_that_a_crash_has_cut_off_does_not_count() {
+    let mut story = begin();
+    story
+        .answers(asks([("look", json!({}))]))
+        .crashes(0)
+        .crashes(0)
+        .crashes(0)
+        .replies("1.1", lost())
+        .sleep()
+        .replies("1.1", lost())
+        .sleep()
+        .replies("1.1", lost())
+        .answers(says("It is nowhere to be seen."));
+    tell!(story);
+}
