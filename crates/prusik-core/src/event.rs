@@ -51,7 +51,9 @@ pub enum Event {
     /// The calls that undo it, and what stays done.
     CompensationPlanned(CompensationPlanned),
     /// Open groups are to take, or to be undone, by these calls.
-    GroupClosing(GroupClosing),
+    GroupClosingStarted(GroupClosingStarted),
+    /// A person cancelled the run while a group was being closed: it ends as soon as that is done.
+    CancelRequested(CancelRequested),
     /// The last event of every run that ended, unless it is compensated afterwards.
     RunFinished(RunFinished),
 }
@@ -288,7 +290,7 @@ pub struct CompensationPlanned {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GroupClosing {
+pub struct GroupClosingStarted {
     pub groups: Vec<String>,
     pub how: CloseHow,
     /// In the order in which they are made.
@@ -300,6 +302,12 @@ pub struct GroupClosing {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
     pub then: AfterClosing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRequested {
+    pub by: String,
+    pub reason: String,
 }
 
 /// What becomes of an open group.

@@ -110,6 +110,8 @@ pub(super) fn given_up(undos: &BTreeMap<CallId, CallId>) -> impl Iterator<Item =
 pub(super) fn why_kept(outcome: &Outcome) -> Option<String> {
     Some(match outcome {
         Outcome::Ok(_) => return None,
+        // It took effect, whatever it returned.
+        Outcome::Failed(failure) if failure.landed => return None,
         Outcome::Failed(failure) => format!("its undo failed: {}", failure.message),
         Outcome::Denied { rule, .. } => format!("the rule `{rule}` forbids its undo"),
         Outcome::Rejected { by, .. } => format!("{by} rejected its undo"),

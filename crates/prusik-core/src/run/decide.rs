@@ -121,6 +121,10 @@ impl Draft<'_> {
             Program::Agent(_) if self.state.closing.is_some() => return self.go_on_closing(),
             Program::Agent(_) => {}
         }
+        if let Some(wish) = self.state.cancelling.clone() {
+            self.cancel(wish.by.clone(), wish.reason.clone());
+            return true;
+        }
         match self.state.agent_loop().phase {
             // What was asked for was paid for: it is too late to decide whether to ask.
             Phase::Asking { .. } if self.model_under_way => false,

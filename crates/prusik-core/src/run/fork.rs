@@ -151,7 +151,8 @@ fn note_write(definition: &Definition, run: Option<&Run>, event: &Event, writes:
         | Event::RunForked(_)
         | Event::CompensationStarted(_)
         | Event::CompensationPlanned(_)
-        | Event::GroupClosing(_)
+        | Event::GroupClosingStarted(_)
+        | Event::CancelRequested(_)
         | Event::RunFinished(_) => return,
     };
     let tool = run.and_then(|run| run.state.calls.get(&id)).map(|call| call.tool.as_str());

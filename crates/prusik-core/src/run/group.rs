@@ -15,18 +15,21 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::budget;
 use super::compensate::{UNDO_BYTES_MAX, given_up, undo_of, why_kept};
 use super::decide::{Draft, performable};
 use super::definition::Definition;
 use super::program::Program;
-use super::state::{Call, Stage, State, Status};
+use super::state::{Call, Stage, State, Status, asked};
 use super::transcript::{CALLS_MAX, Change, UNDO_UNKNOWN};
 use crate::agent::{Group, Tool};
+use crate::budget::BudgetKind;
 use crate::contract::{Contract, EffectClass};
 use crate::event::{
-    AfterClosing, CallCompleted, CloseHow, Ending, Event, GroupClosing, Kept, PlannedCall,
+    AfterClosing, CallCompleted, CloseHow, Ending, Event, GroupClosingStarted, Kept, PlannedCall,
+    RunParked,
 };
-use crate::ids::{Attempt, CallId};
+use crate::ids::{Attempt, CallId, Digest};
 use crate::message::ToolInput;
 use crate::outcome::{Failure, Outcome, ToolResult, kind};
 
@@ -37,18 +40,34 @@ pub const UNDO_GROUP: &str = "undo_group";
 
 /// Most calls that one open group holds: they are kept with the state.
 const GROUP_CALLS_MAX: usize = 100;
+/// Longest result of a committed call that the answer to the commit holds, and longest of all of them
+/// together, in bytes.
+const DONE_BYTES_MAX: usize = 4 * 1024;
+const ANSWER_BYTES_MAX: usize = 24 * 1024;
+/// Longest message that is kept of a failed call, in bytes.
+const MESSAGE_BYTES_MAX: usize = 300;
 
 const NOBODY_KNOWS: &str = "nobody knows whether it took effect";
 
 /// The calls of a group since it was last closed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct OpenGroup {
-    /// The call that closed it last.
-    since: Option<CallId>,
+    /// Calls that were made, failed, and were not made good by the same call.
+    #[serde(default)]
+    failed: Vec<FailedCall>,
     /// What was done, oldest first.
     made: Vec<Arc<Change>>,
     /// What waits for the commit, oldest first.
     waiting: Vec<Waiting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct FailedCall {
+    call: CallId,
+    tool: String,
+    asked: Digest,
+    /// Shortened.
+    message: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,11 +110,13 @@ pub(super) struct Closing {
 struct Done {
     of: CallId,
     tool: String,
-    result: Arc<ToolResult>,
+    /// None if it is too large to be told here; the journal has it.
+    result: Option<Arc<ToolResult>>,
+    bytes: usize,
 }
 
 impl Closing {
-    fn start(event: &GroupClosing) -> Self {
+    fn start(event: &GroupClosingStarted) -> Self {
         Self {
             groups: event.groups.clone(),
             how: event.how,
@@ -113,7 +134,7 @@ impl Closing {
         let Some(of) = self.open.remove(&call) else { return };
         let result = match outcome {
             Outcome::Ok(result) => Some(result.clone()),
-            Outcome::Failed(failure) if failure.landed && self.how == CloseHow::Commit => {
+            Outcome::Failed(failure) if failure.landed => {
                 Some(ToolResult::text(failure.message.as_str()))
             }
             Outcome::Failed(_)
@@ -124,8 +145,11 @@ impl Closing {
         };
         match (result, self.how) {
             (Some(result), _) => {
-                let (tool, result) = (tool.to_owned(), Arc::new(result));
-                self.done.push(Done { of, tool, result });
+                let told: usize = self.done.iter().map(|done| done.bytes).sum();
+                let bytes = result.bytes();
+                let fits = bytes <= DONE_BYTES_MAX && told + bytes <= ANSWER_BYTES_MAX;
+                let result = fits.then(|| Arc::new(result));
+                self.done.push(Done { of, tool: tool.to_owned(), result, bytes });
             }
             (None, CloseHow::Undo) => {
                 let why = why_kept(outcome).unwrap_or_default();
@@ -155,12 +179,11 @@ impl Closing {
 
 fn failed_why(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Ok(_) => "it returned".to_owned(),
+        Outcome::Ok(_) | Outcome::Deferred { .. } => outcome.word().to_owned(),
         Outcome::Failed(failure) => format!("{}: {}", failure.kind, failure.message),
         Outcome::Denied { rule, message } => format!("the rule `{rule}` forbids it: {message}"),
         Outcome::Rejected { by, reason } => format!("{by} rejected it: {reason}"),
         Outcome::InDoubt { reason } => reason.clone(),
-        Outcome::Deferred { group } => format!("it waits for the group {group}"),
     }
 }
 
@@ -318,16 +341,9 @@ impl Draft<'_> {
             self.undo_groups(vec![group], Some(because), then);
             return;
         }
-        let tools = self.definition.agent().groups.iter().find(|known| known.name == group);
-        let failed: Vec<String> = self
-            .state
+        let failed: Vec<String> = open
             .failed
-            .calls()
-            .into_iter()
-            .filter(|failed| tools.is_some_and(|known| known.tools.contains(&failed.tool)))
-            .filter(|failed| Some(failed.call) > open.since)
-            // What took effect, and only returned nonsense, is a part of the group.
-            .filter(|failed| open.made.iter().all(|change| change.call != failed.call))
+            .iter()
             .map(|failed| format!("{} {} ({})", failed.call, failed.tool, failed.message))
             .collect();
         if !failed.is_empty() {
@@ -345,6 +361,12 @@ impl Draft<'_> {
             self.complete(by, Attempt(0), Outcome::Ok(ToolResult::json(told)), 0);
             return;
         }
+        // Half of it would be the worst of both.
+        if budget::calls_left(&self.state) < open.waiting.len() as u64 {
+            let reason = budget::park_reason(&self.state, BudgetKind::ToolCalls);
+            self.emit(Event::RunParked(RunParked { reason }));
+            return;
+        }
         let mut ids = self.planned_ids();
         let calls = open.waiting.iter().filter_map(|waiting| {
             let arguments = match &*waiting.input {
@@ -355,7 +377,7 @@ impl Draft<'_> {
             Some(PlannedCall { call, of, tool, arguments })
         });
         let calls = calls.collect();
-        self.emit(Event::GroupClosing(GroupClosing {
+        self.emit(Event::GroupClosingStarted(GroupClosingStarted {
             groups: vec![group],
             how: CloseHow::Commit,
             calls,
@@ -409,15 +431,20 @@ impl Draft<'_> {
             }
         }
         let how = CloseHow::Undo;
-        let closing = GroupClosing { groups, how, calls, kept, because, then };
-        self.emit(Event::GroupClosing(closing));
+        let closing = GroupClosingStarted { groups, how, calls, kept, because, then };
+        self.emit(Event::GroupClosingStarted(closing));
     }
 
-    /// Returns whether the undo of a call may have been made.
+    /// Returns whether the undo of a call may have been made. An intent alone says nothing in a run
+    /// that is parked: who drove it before had recovered it first.
     fn has_begun(&self, closing: &Closing, of: CallId) -> bool {
         let undo = closing.open.iter().find(|(_, undone)| **undone == of).map(|(undo, _)| undo);
         let call = undo.and_then(|undo| self.state.calls.get(undo));
-        call.is_some_and(|call| call.stage != Stage::Waiting)
+        call.is_some_and(|call| match call.stage {
+            Stage::Probing { .. } | Stage::InDoubt { .. } => true,
+            Stage::Started { .. } => call.haunted,
+            Stage::Waiting | Stage::Done => false,
+        })
     }
 
     /// Ends the run, once what its open groups did is undone.
@@ -474,12 +501,12 @@ fn answer(closing: &Closing) -> Outcome {
     let kept: Vec<Value> =
         closing.kept.iter().map(|kept| json!({"call": kept.call, "why": kept.why})).collect();
     let done = |with_result: bool| -> Vec<Value> {
-        let calls = closing.done.iter().map(|done| {
-            if with_result {
-                json!({"call": done.of, "tool": done.tool, "result": done.result.value()})
-            } else {
-                json!({"call": done.of, "by": done.tool})
+        let calls = closing.done.iter().map(|done| match &done.result {
+            _ if !with_result => json!({"call": done.of, "by": done.tool}),
+            Some(result) => {
+                json!({"call": done.of, "tool": done.tool, "result": result.value()})
             }
+            None => json!({"call": done.of, "tool": done.tool, "result_bytes": done.bytes}),
         });
         calls.collect()
     };
@@ -487,10 +514,12 @@ fn answer(closing: &Closing) -> Outcome {
         (CloseHow::Commit, _) => Outcome::Ok(ToolResult::json(json!({
             "status": "committed", "group": groups, "made": done(true),
         }))),
-        (CloseHow::Undo, None) => Outcome::Ok(ToolResult::json(json!({
-            "status": "undone", "group": groups, "undone": done(false), "stays": kept,
+        (CloseHow::Undo, None) if kept.is_empty() => Outcome::Ok(ToolResult::json(json!({
+            "status": "undone", "group": groups, "undone": done(false),
         }))),
-        (CloseHow::Undo, Some(because)) => {
+        // What stays although it should not is a failure, whoever asked for the undo.
+        (CloseHow::Undo, because) => {
+            let because = because.as_deref().unwrap_or("you asked for it");
             let because = because.trim_end_matches('.');
             let mut message = format!("The group `{groups}` was undone: {because}.");
             if !kept.is_empty() {
@@ -523,7 +552,7 @@ fn with_left(ending: Ending, doubted: Vec<CallId>, more: Vec<Kept>) -> Ending {
 impl State {
     /// Returns the names of the groups that are neither committed nor undone.
     pub fn open_groups(&self) -> Vec<String> {
-        let open = self.groups.iter().filter(|(_, group)| group.is_open());
+        let open = self.groups.iter().filter(|(_, group)| group.is_open() && !self.ended());
         open.map(|(name, _)| name.clone()).collect()
     }
 
@@ -533,7 +562,7 @@ impl State {
         then.is_some_and(|then| matches!(then, AfterClosing::End(_)))
     }
 
-    pub(super) fn group_closing(&mut self, event: &GroupClosing) {
+    pub(super) fn group_closing_started(&mut self, event: &GroupClosingStarted) {
         self.status = Status::Running;
         // What an interrupted closing left open is not made any more.
         for (_, call) in self.calls.iter_mut().filter(|(id, _)| is_planned(**id)) {
@@ -557,8 +586,7 @@ impl State {
         if let Some(closing) = &mut self.closing {
             if closing.then == AfterClosing::Answer(id) {
                 for name in &closing.groups {
-                    let closed = OpenGroup { since: Some(id), ..OpenGroup::default() };
-                    self.groups.insert(name.clone(), closed);
+                    self.groups.remove(name);
                 }
                 self.closing = None;
                 // The model is told of what was done and of what was not: that must be so.
@@ -581,9 +609,24 @@ impl State {
                 self.groups.entry(group.name.clone()).or_default().waiting.push(waiting);
                 return;
             }
+            // What never began, because it was written wrongly or is forbidden, is no call of the group.
+            Outcome::Failed(failure) if completed.attempt.0 > 0 => {
+                let message = format!("{}: {}", failure.kind, failure.message);
+                let end = message.floor_char_boundary(MESSAGE_BYTES_MAX.min(message.len()));
+                let message = message[..end].to_owned();
+                let failed = FailedCall { call: id, tool, asked: asked(call), message };
+                let group = self.groups.entry(group.name.clone()).or_default();
+                group.failed.retain(|known| known.asked != failed.asked);
+                group.failed.truncate(GROUP_CALLS_MAX);
+                group.failed.push(failed);
+                return;
+            }
             Outcome::Failed(_) | Outcome::Denied { .. } | Outcome::Rejected { .. } => return,
         };
+        let made_good = asked(call);
         let change = Arc::new(Change { call: id, tool, certain, undo: completed.undo.clone() });
-        self.groups.entry(group.name.clone()).or_default().made.push(change);
+        let group = self.groups.entry(group.name.clone()).or_default();
+        group.failed.retain(|known| known.asked != made_good);
+        group.made.push(change);
     }
 }

@@ -33,7 +33,7 @@ pub use self::transcript::{Transcript, calls_of, text_of};
 use crate::budget::Budget;
 use crate::contract::{EffectClass, KeyPlace};
 use crate::effect::{Action, Effect, EffectId, ToolCall};
-use crate::event::{BudgetRaised, Event, ParkReason, RunStarted};
+use crate::event::{BudgetRaised, CancelRequested, Event, ParkReason, RunStarted};
 use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Timestamp};
 use crate::input::{Input, Now, Rejected};
 use crate::message::Blob;
@@ -113,7 +113,7 @@ struct SnapshotBytes {
     state: State,
 }
 
-const SNAPSHOT_VERSION: u16 = 1;
+const SNAPSHOT_VERSION: u16 = 2;
 
 impl Run {
     /// Begins a run. The step that comes back holds its first record and its definition.
@@ -331,6 +331,10 @@ impl Run {
     fn halt(&mut self, stop: Stop) {
         let cancelled = matches!(stop, Stop::Cancelled { .. });
         let closing = self.state.closing.is_some();
+        if cancelled && closing {
+            self.stop = Some(stop);
+            return;
+        }
         for id in self.under_way.clone() {
             let may_drop = match id {
                 EffectId::Transcript | EffectId::Model { .. } | EffectId::Probe { .. } => true,
@@ -339,7 +343,7 @@ impl Run {
             if may_drop {
                 self.under_way.remove(&id);
             }
-            if may_drop || cancelled && !closing {
+            if may_drop || cancelled {
                 self.aborts.push(id);
             }
         }
@@ -575,6 +579,8 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
             // A parked run has nothing under way, and `settle` leaves it alone.
             if matches!(draft.state.status, Status::Parked(_)) {
                 draft.cancel(by, reason);
+            } else if draft.state.closing.is_some() && !draft.state.is_ending() {
+                draft.emit(Event::CancelRequested(CancelRequested { by, reason }));
             }
         }
         Input::Settled { call, verdict, by } => draft.settled(call, verdict, &by)?,

@@ -148,7 +148,8 @@ impl AgentLoop {
             | Event::RunForked(_)
             | Event::CompensationStarted(_)
             | Event::CompensationPlanned(_)
-            | Event::GroupClosing(_)
+            | Event::GroupClosingStarted(_)
+            | Event::CancelRequested(_)
             | Event::RunFinished(_) => {}
         }
     }

@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::definition::Definition;
 use super::failed::Failed;
-use super::group::{Closing, OpenGroup, is_planned};
+use super::group::{COMMIT_GROUP, Closing, OpenGroup, UNDO_GROUP, is_planned};
 use super::program::{AgentLoop, Program};
 use super::transcript::calls_of;
 use crate::budget::{Budget, Spent};
 use crate::contract::EffectClass;
 use crate::event::{
-    CallCompleted, CallDoubted, CallProbed, CallRetried, Ending, Event, Found, ModelAnswered,
-    ParkReason, Resolver, RunStarted, Verdict,
+    CallCompleted, CallDoubted, CallProbed, CallRetried, CancelRequested, Ending, Event, Found,
+    ModelAnswered, ParkReason, Resolver, RunStarted, Verdict,
 };
 use crate::ids::{Attempt, CallId, Digest, Seq, Timestamp};
 use crate::json;
@@ -51,6 +51,9 @@ pub struct State {
     /// The groups that are being committed or undone.
     #[serde(default)]
     pub(super) closing: Option<Closing>,
+    /// Who wants the run to end once that is done.
+    #[serde(default)]
+    pub(super) cancelling: Option<Arc<CancelRequested>>,
     pub(super) context: ContextSize,
     /// The last answer of the model, or the last outcome of a call that changed the world. The next
     /// model call waits for it.
@@ -156,6 +159,7 @@ impl State {
             failed: Failed::default(),
             groups: BTreeMap::new(),
             closing: None,
+            cancelling: None,
             context: ContextSize { tokens: 0, bytes },
             outcome_seq: Seq(1),
             precious_seq: Seq(1),
@@ -185,7 +189,8 @@ impl State {
             | Event::RunForked(_)
             | Event::CompensationStarted(_)
             | Event::CompensationPlanned(_)
-            | Event::GroupClosing(_)
+            | Event::GroupClosingStarted(_)
+            | Event::CancelRequested(_)
             | Event::RunFinished(_) => 0,
         };
         match &mut self.program {
@@ -194,6 +199,7 @@ impl State {
         }
         match event {
             Event::RunRecovered(recovered) => {
+                self.count_tries_anew();
                 self.repeat(&recovered.repeated);
                 self.wait_anew(definition, at);
             }
@@ -216,6 +222,7 @@ impl State {
             Event::RunResumed(resumed) => {
                 self.status = Status::Running;
                 self.repeats.clear();
+                self.count_tries_anew();
                 self.repeat(&resumed.repeated);
                 // While the journal says that the run is parked nothing of it may be performed: who
                 // resumes it next would not know.
@@ -227,7 +234,8 @@ impl State {
             Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),
             Event::CompensationStarted(started) => self.compensation_started(started),
             Event::CompensationPlanned(planned) => self.compensation_planned(planned),
-            Event::GroupClosing(closing) => self.group_closing(closing),
+            Event::GroupClosingStarted(closing) => self.group_closing_started(closing),
+            Event::CancelRequested(wish) => self.cancelling = Some(Arc::new(wish.clone())),
             Event::RunStarted(_)
             | Event::ModelAnswered(_)
             | Event::ModelFailed(_)
@@ -274,7 +282,8 @@ impl State {
             | Event::BudgetRaised(_)
             | Event::RunParked(_)
             | Event::CompensationPlanned(_)
-            | Event::GroupClosing(_)
+            | Event::GroupClosingStarted(_)
+            | Event::CancelRequested(_)
             | Event::RunFinished(_) => self.status == Status::Running,
         };
         if driven {
@@ -323,6 +332,13 @@ impl State {
         self.spent.tool_calls += calls.len() as u64;
     }
 
+    /// What a crash has cut off, or a person has put back to work, says nothing about a tool.
+    fn count_tries_anew(&mut self) {
+        for call in self.calls.values_mut() {
+            call.tries = 0;
+        }
+    }
+
     fn repeat(&mut self, calls: &[CallId]) {
         for id in calls {
             if let Some(call) = self.calls.get_mut(id) {
@@ -352,10 +368,9 @@ impl State {
         call.stage = Stage::Done;
         call.heeded = match &completed.outcome {
             Outcome::Ok(_) | Outcome::Deferred { .. } => true,
-            Outcome::Failed(_)
-            | Outcome::Denied { .. }
-            | Outcome::Rejected { .. }
-            | Outcome::InDoubt { .. } => false,
+            // A commit that is refused was a sound wish all the same.
+            Outcome::Failed(_) => [COMMIT_GROUP, UNDO_GROUP].contains(&call.tool.as_str()),
+            Outcome::Denied { .. } | Outcome::Rejected { .. } | Outcome::InDoubt { .. } => false,
         };
         let contract = definition.held(&call.tool).map(|held| &held.tool.contract);
         if contract.is_some_and(|contract| contract.effect != EffectClass::Read) {

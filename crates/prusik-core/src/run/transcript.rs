@@ -80,7 +80,7 @@ impl Transcript {
             Event::CompensationPlanned(planned) => {
                 self.undos = planned.undos.iter().map(|undo| (undo.call, undo.of)).collect();
             }
-            Event::GroupClosing(closing) => {
+            Event::GroupClosingStarted(closing) => {
                 match closing.how {
                     CloseHow::Commit => {
                         let calls = closing.calls.iter();
@@ -115,6 +115,7 @@ impl Transcript {
             | Event::RunParked(_)
             | Event::RunResumed(_)
             | Event::RunForked(_)
+            | Event::CancelRequested(_)
             | Event::RunFinished(_) => {}
         }
     }

@@ -368,7 +368,7 @@ fn line(event: &Event) -> String {
                 .collect();
             format!("undo: {}; kept: {}", undos.join(", "), json!(e.kept))
         }
-        Event::GroupClosing(e) => {
+        Event::GroupClosingStarted(e) => {
             let calls: Vec<_> = e
                 .calls
                 .iter()
@@ -382,6 +382,7 @@ fn line(event: &Event) -> String {
             let kept = json!(e.kept);
             format!("{how} {groups} ({because}): {calls}; kept: {kept}; then {then}")
         }
+        Event::CancelRequested(e) => format!("cancel requested by {}: {}", e.by, e.reason),
         Event::RunFinished(e) => match &e.ending {
             Ending::Completed { answer, output, failures } => {
                 let said = output.as_ref().map_or(json!(answer), Clone::clone);

@@ -140,6 +140,7 @@ impl World {
         let reference = self.books[run].writes[place].1.clone();
         let closed = match completed.outcome {
             Outcome::Ok(_) => Closed::Landed,
+            Outcome::Failed(ref failure) if failure.landed => Closed::Landed,
             Outcome::Failed(_) | Outcome::Denied { .. } | Outcome::Rejected { .. } => {
                 Closed::NotLanded
             }
@@ -234,9 +235,13 @@ impl World {
         let open = self.books[run].writes.clone();
         for (id, reference, closed) in open.clone() {
             // An undo may have been planned twice, and made once.
-            let again = open.iter().any(|(other, known, closed)| {
-                *other != id && *known == reference && (closed.is_some() || named.contains(other))
-            });
+            let undos = &self.books[run].undoable.undos;
+            let again = undos.contains_key(&id)
+                && open.iter().any(|(other, known, closed)| {
+                    let known = *other != id && *known == reference && undos.contains_key(other);
+                    let closed = matches!(closed, Some(Closed::Landed | Closed::Unknown));
+                    known && (closed || named.contains(other))
+                });
             let may_land =
                 self.ledger.has_landed(&reference) || self.ledger.is_on_the_way(&reference);
             let beyond = self.ledger.deed(&reference).beyond_fence;

@@ -60,6 +60,10 @@ impl World {
         if self.processes[process].superseded {
             return;
         }
+        let cancelled = self.books[run].undoable.cancelled;
+        self.check(Invariant::Ended, !cancelled, || {
+            format!("turn {turn} is asked for, and the run was cancelled")
+        });
         let answered = self.books[run].answered;
         self.check(Invariant::AnswersAreDurable, answered.next() == turn, || {
             format!("turn {turn} is asked for, and the last durable answer is {answered}")

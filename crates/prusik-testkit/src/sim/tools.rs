@@ -139,7 +139,12 @@ impl World {
         let result = self.result(reference);
         if !self.mishap(self.plan.call_fault_one_in) {
             let ticket = (!reads).then(|| self.lands_in(reference, key, 0));
-            return Fate { ticket, ..Fate::later(Reply::Returned(result), in_ms) };
+            let reply = if self.pick(24) == 0 {
+                Reply::Unfit { result, problem: "it is odd".to_owned() }
+            } else {
+                Reply::Returned(result)
+            };
+            return Fate { ticket, ..Fate::later(reply, in_ms) };
         }
         match self.pick(8) {
             0 => Fate::later(Reply::not_sent("closed".to_owned()), in_ms),

@@ -18,6 +18,10 @@ use super::world::{Invariant, World};
 pub struct Undoable {
     /// The calls of each group since it was last closed, with their references.
     groups: BTreeMap<String, Vec<(CallId, String)>>,
+    /// The calls of each group that failed and were not made good by the same call.
+    failed: BTreeMap<String, Vec<(CallId, String)>>,
+    /// Whether a person wants the run to end.
+    pub cancelled: bool,
     /// Calls that the runtime makes of its own accord.
     planned: BTreeSet<CallId>,
     /// Calls of undos that have been started: no ceiling holds for them.
@@ -31,11 +35,12 @@ impl World {
     pub fn note_undoable(&mut self, run: usize, event: &Event) {
         // Whatever else there is now or later undoes nothing.
         match event {
-            Event::GroupClosing(closing) => {
+            Event::GroupClosingStarted(closing) => {
                 self.plans(run, &closing.calls, closing.how == CloseHow::Undo);
             }
             Event::CompensationPlanned(planned) => self.plans(run, &planned.undos, true),
             Event::CompensationStarted(_) => self.books[run].undoable.groups.clear(),
+            Event::CancelRequested(_) => self.books[run].undoable.cancelled = true,
             Event::CallsStarted(started) => {
                 let undoable = &mut self.books[run].undoable;
                 let undos = started.calls.iter().filter(|id| undoable.undos.contains_key(id));
@@ -84,13 +89,19 @@ impl World {
                     Outcome::Denied { .. } | Outcome::Rejected { .. } => false,
                 };
                 let reference = about(&call).unwrap_or("none").to_owned();
+                let began = completed.attempt.0 > 0;
+                let asked = format!("{tool} {}", call.arguments());
                 let undoable = &mut self.books[run].undoable;
-                if let Some(group) = group
-                    && writes
-                    && counts
-                    && !undoable.planned.contains(&id)
-                {
+                let Some(group) = group.filter(|_| writes && !undoable.planned.contains(&id))
+                else {
+                    return;
+                };
+                let failed = undoable.failed.entry(group.clone()).or_default();
+                failed.retain(|(_, known)| *known != asked);
+                if counts {
                     undoable.groups.entry(group).or_default().push((id, reference));
+                } else if began {
+                    failed.push((id, asked));
                 }
             }
         }
@@ -100,6 +111,11 @@ impl World {
         let members = self.books[run].undoable.groups.get(group).cloned().unwrap_or_default();
         match outcome {
             Outcome::Ok(_) if commits => {
+                let failed =
+                    self.books[run].undoable.failed.get(group).cloned().unwrap_or_default();
+                self.check(Invariant::Groups, failed.is_empty(), || {
+                    format!("{group} is committed, and {failed:?} failed")
+                });
                 for (call, reference) in &members {
                     let whole = self.ledger.has_landed(reference) || self.is_beyond(reference);
                     self.check(Invariant::Groups, whole, || {
@@ -126,6 +142,7 @@ impl World {
         }
         self.counts.groups_closed += u64::from(!members.is_empty());
         self.books[run].undoable.groups.remove(group);
+        self.books[run].undoable.failed.remove(group);
     }
 
     /// Checks that nothing of what these calls did is left that is not named.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prusik_core::event::{
-    CloseHow, Event, Found, GroupClosing, Kept, ParkReason, PlannedCall, PromptReason, Resolver,
-    Verdict,
+    CloseHow, Event, Found, GroupClosingStarted, Kept, ParkReason, PlannedCall, PromptReason,
+    Resolver, Verdict,
 };
 use prusik_core::ids::{CallId, Timestamp, Turn};
 use prusik_core::message::ToolInput;
@@ -177,7 +177,11 @@ impl Timeline {
                 lines.extend(planned.kept.iter().map(|kept| self.kept_line(kept)));
                 lines
             }
-            Event::GroupClosing(closing) => self.closing_lines(closing),
+            Event::GroupClosingStarted(closing) => self.closing_lines(closing),
+            Event::CancelRequested(wish) => {
+                let by = printable(&wish.by);
+                vec![paint.yellow(&format!("✗ cancelled by {by}, once the group is closed"))]
+            }
             Event::RunStarted(_) | Event::CallsStarted(_) | Event::RunFinished(_) => Vec::new(),
         }
     }
@@ -202,7 +206,7 @@ impl Timeline {
         self.paint.yellow(&line)
     }
 
-    fn closing_lines(&mut self, closing: &GroupClosing) -> Vec<String> {
+    fn closing_lines(&mut self, closing: &GroupClosingStarted) -> Vec<String> {
         let groups = closing.groups.join(", ");
         let groups = printable(&groups);
         let mut lines = match closing.how {

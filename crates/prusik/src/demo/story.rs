@@ -233,7 +233,8 @@ impl Teller {
                 | Event::RunForked(_)
                 | Event::CompensationStarted(_)
                 | Event::CompensationPlanned(_)
-                | Event::GroupClosing(_)
+                | Event::GroupClosingStarted(_)
+                | Event::CancelRequested(_)
                 | Event::RunFinished(_) => {}
             }
         }

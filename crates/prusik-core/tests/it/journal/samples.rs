@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use prusik_core::budget::{Budget, BudgetKind};
 use prusik_core::event::{
     AfterClosing, BudgetRaised, CallCompleted, CallDoubted, CallFailed, CallProbed, CallRetried,
-    CallSettled, CallsStarted, CloseHow, CompensationPlanned, CompensationStarted, Ending, Event,
-    FailReason, Found, GroupClosing, Kept, ModelAnswered, ModelFailed, ParkReason, PlannedCall,
-    PromptReason, Prompted, Resolver, RunFinished, RunForked, RunParked, RunRecovered, RunResumed,
-    RunStarted, Undoing, Verdict,
+    CallSettled, CallsStarted, CancelRequested, CloseHow, CompensationPlanned, CompensationStarted,
+    Ending, Event, FailReason, Found, GroupClosingStarted, Kept, ModelAnswered, ModelFailed,
+    ParkReason, PlannedCall, PromptReason, Prompted, Resolver, RunFinished, RunForked, RunParked,
+    RunRecovered, RunResumed, RunStarted, Undoing, Verdict,
 };
 use prusik_core::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
 use prusik_core::message::{
@@ -73,7 +73,8 @@ pub fn all() -> BTreeMap<&'static str, Vec<Event>> {
         ("run_forked", run_forked()),
         ("compensation_started", compensation_started()),
         ("compensation_planned", compensation_planned()),
-        ("group_closing", group_closing()),
+        ("group_closing_started", group_closing_started()),
+        ("cancel_requested", vec![Event::CancelRequested(wish())]),
         ("run_finished", run_finished()),
     ])
 }
@@ -324,7 +325,7 @@ fn compensation_planned() -> Vec<Event> {
     vec![planned(vec![undo], vec![kept()], true), planned(vec![], vec![], false)]
 }
 
-fn group_closing() -> Vec<Event> {
+fn group_closing_started() -> Vec<Event> {
     let calls = vec![PlannedCall {
         call: CallId { turn: Turn(2), index: 513 },
         of: CALL,
@@ -333,7 +334,7 @@ fn group_closing() -> Vec<Event> {
     }];
     let closing = |how, calls, kept, because, then| {
         let groups = vec!["order".to_owned()];
-        Event::GroupClosing(GroupClosing { groups, how, calls, kept, because, then })
+        Event::GroupClosingStarted(GroupClosingStarted { groups, how, calls, kept, because, then })
     };
     let because = Some("call 2.1 could not be made".to_owned());
     let end = AfterClosing::End(Box::new(failed_ending()));
@@ -341,6 +342,10 @@ fn group_closing() -> Vec<Event> {
         closing(CloseHow::Commit, calls.clone(), vec![], None, AfterClosing::Answer(OTHER)),
         closing(CloseHow::Undo, calls, vec![kept()], because, end),
     ]
+}
+
+fn wish() -> CancelRequested {
+    CancelRequested { by: "ann".into(), reason: "wrong task".into() }
 }
 
 fn run_finished() -> Vec<Event> {

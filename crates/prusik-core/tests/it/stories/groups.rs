@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use prusik_core::agent::{Agent, Group, OnFailure};
-use prusik_core::contract::{Contract, EffectClass, Undo};
+use prusik_core::budget::Budget;
+use prusik_core::contract::{Contract, DenyRule, EffectClass, Undo};
 use prusik_core::event::Verdict;
+use prusik_core::expr::Expr;
 use prusik_core::ids::{RunId, Seq, Timestamp};
 use prusik_core::input::Input;
 use prusik_core::model::StopReason;
@@ -71,6 +73,107 @@ fn a_commit_that_fails_undoes_the_group_and_says_what_stays() {
         .replies("3.515", returned(json!("taken")))
         .replies("3.516", refused("too late"))
         .answers(says("It did not work."));
+    tell!(story);
+}
+
+#[test]
+fn a_group_can_be_begun_again_after_a_commit_that_failed() {
+    let mut story = begin();
+    order(&mut story)
+        .answers(asks([commit()]))
+        .replies("3.513", refused("no such address"))
+        .replies("3.515", returned(json!("taken")))
+        .replies("3.516", returned(json!("taken")))
+        .answers(asks([("put", json!({"ref": "e"})), ("send", json!({"ref": "f"})), commit()]))
+        .replies("4.1", returned(json!({"id": 9})))
+        .replies("4.513", returned(json!("sent f")))
+        .answers(says("Done at last."));
+    tell!(story);
+}
+
+#[test]
+fn a_call_that_never_began_does_not_stand_in_the_way() {
+    let mut agent = agent();
+    let rule = DenyRule { when: Expr::parse("args.ref == 'x'").unwrap(), tell: None };
+    let send = agent.tools.iter_mut().find(|tool| tool.name == "send").unwrap();
+    send.contract.deny.insert("no_x".to_owned(), rule);
+    let mut story = begin_with(agent);
+    story
+        .answers(asks([
+            ("send", json!({"n": "many"})),
+            ("send", json!({"ref": "x"})),
+            ("send", json!({"ref": "b"})),
+            commit(),
+        ]))
+        .replies("1.513", returned(json!("sent b")))
+        .answers(says("One of them is out."));
+    tell!(story);
+}
+
+#[test]
+fn an_undo_that_returns_nonsense_has_undone_all_the_same() {
+    let mut agent = agent();
+    let take = agent.tools.iter_mut().find(|tool| tool.name == "take").unwrap();
+    take.contract.empty_fails = true;
+    let mut story = begin_with(agent);
+    story
+        .answers(asks([("put", json!({"ref": "a"})), undo()]))
+        .replies("1.1", returned(json!({"id": 7})))
+        .replies("1.513", returned(json!(null)))
+        .answers(says("Nothing was done."));
+    tell!(story);
+}
+
+#[test]
+fn what_cannot_be_undone_does_not_end_like_a_success() {
+    let mut story = begin();
+    story
+        .answers(asks([("put", json!({"ref": "a"})), undo()]))
+        .replies("1.1", returned(json!({"no": "id"})))
+        .answers(says("All is as before."));
+    tell!(story);
+}
+
+#[test]
+fn a_commit_that_the_budget_cannot_pay_for_is_not_begun() {
+    let budget = Budget { tool_calls: Some(3), ..Budget::default() };
+    let mut story = Story::of(agent(), budget);
+    order(&mut story).answers(asks([commit()]));
+    let raised = Budget { tool_calls: Some(9), ..Budget::default() };
+    story
+        .input("ann raises", Input::BudgetRaised { budget: raised, by: "ann".to_owned() })
+        .resumed()
+        .replies("3.513", returned(json!("sent b")))
+        .replies("3.514", returned(json!("sent c")))
+        .answers(says("Done."));
+    tell!(story);
+}
+
+#[test]
+fn a_cancel_in_the_middle_of_a_commit_outlives_a_park() {
+    let mut story = begin();
+    order(&mut story)
+        .answers(asks([commit()]))
+        .cancelled()
+        .replies("3.513", lost())
+        .settled("3.513", Verdict::Landed(None))
+        .resumed()
+        .replies("3.514", returned(json!("sent c")));
+    tell!(story);
+}
+
+#[test]
+fn undos_that_were_never_made_are_made_after_a_park() {
+    let mut story = begin();
+    story
+        .answers(asks([("put", json!({"ref": "a"})), ("put", json!({"ref": "b"}))]))
+        .replies("1.1", returned(json!({"id": 7})))
+        .replies("1.2", returned(json!({"id": 8})))
+        .answers(asks([undo()]))
+        .interrupted()
+        .replies("2.513", returned(json!("taken")))
+        .cancelled()
+        .replies("2.515", returned(json!("taken")));
     tell!(story);
 }
 
