@@ -46,7 +46,8 @@ pub fn new_run_id() -> RunId {
 /// Returns the time: what the wall clock said when this process first asked, and what has passed since.
 ///
 /// A clock that somebody sets an hour back must not make a retry wait for that hour, and one that is
-/// set forward must not cut short the wait of a probe.
+/// set forward must not cut short the wait of a probe. A clock that is mended while the process lives is
+/// believed by the next one; elsewhere than on Linux what has passed leaves out a machine's sleep.
 pub fn now() -> Timestamp {
     static BEGAN: LazyLock<(Duration, Duration)> = LazyLock::new(|| {
         (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), passed())

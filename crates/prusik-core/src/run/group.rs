@@ -519,9 +519,11 @@ fn answer(closing: &Closing) -> Outcome {
         }))),
         // What stays although it should not is a failure, whoever asked for the undo.
         (CloseHow::Undo, because) => {
-            let because = because.as_deref().unwrap_or("you asked for it");
-            let because = because.trim_end_matches('.');
-            let mut message = format!("The group `{groups}` was undone: {because}.");
+            let because = because.as_ref().map_or_else(
+                || " as far as that goes".to_owned(),
+                |because| format!(": {}", because.trim_end_matches('.')),
+            );
+            let mut message = format!("The group `{groups}` was undone{because}.");
             if !kept.is_empty() {
                 message = format!("{message} This stays: {}.", Value::from(kept));
             }

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, TurnedAway};
 use super::config::ServerConfig;
 use super::connection::Connection;
 use super::error::ConnectError;
@@ -249,30 +249,39 @@ impl Tool for McpTool {
                 return Reply::Refused(Refusal::of_kind(kind::INVALID_ARGUMENTS, message));
             }
         };
-        let permit = match self.server.breaker.admit() {
+        let permit = match self.server.breaker.admit(&attempt.cancel).await {
             Ok(permit) => permit,
-            Err((problem, wait)) => {
+            Err(TurnedAway::Cancelled) => return Reply::not_sent("cancelled before it was sent"),
+            Err(TurnedAway::Open { problem, wait }) => {
                 let reason = format!("MCP server `{}`: {problem}", self.server.name());
                 let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 return Reply::NotSent { reason, retry_after_ms };
             }
         };
-        let reply = self.send(arguments, &attempt).await;
-        permit.note(&reply);
-        reply
+        match self.send(arguments, &attempt).await {
+            Ok(reply) => {
+                permit.note(&reply);
+                reply
+            }
+            Err(reason) => {
+                permit.answered();
+                Reply::not_sent(reason)
+            }
+        }
     }
 }
 
 impl McpTool {
+    /// Sends the call; an error if the server lives and does not offer the tool any more.
     async fn send(
         &self,
         arguments: serde_json::Map<String, Value>,
         attempt: &CallAttempt<'_>,
-    ) -> Reply {
+    ) -> Result<Reply, String> {
         let ready = self.ready(&attempt.cancel, attempt.progress);
         let connection = match ready.await {
             Ok(connection) => connection,
-            Err(error) => return Reply::not_sent(error.to_string()),
+            Err(error) => return Ok(Reply::not_sent(error.to_string())),
         };
         if !connection.offers(&self.tool) {
             let reason = format!(
@@ -280,10 +289,10 @@ impl McpTool {
                 self.server.name(),
                 self.tool
             );
-            return Reply::not_sent(reason);
+            return Err(reason);
         }
         let schema = self.info.output_schema.as_ref();
-        connection.call(&self.tool, arguments, schema, attempt).await
+        Ok(connection.call(&self.tool, arguments, schema, attempt).await)
     }
 
     /// Returns a connection that knows which tools there are now.
