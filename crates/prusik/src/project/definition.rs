@@ -28,6 +28,14 @@ pub struct ToolFacts {
     pub contract: Option<Contract>,
 }
 
+/// What a contract of a tool that no server has does to a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StrayContracts {
+    Refused,
+    /// Somebody else tells of it.
+    Left,
+}
+
 impl Project {
     /// Returns the servers that an agent needs: those whose tools it may hold, and those that the
     /// contracts of its tools ask. Only they are to be started.
@@ -71,6 +79,15 @@ impl Project {
         name: Option<&str>,
         tools: &[ToolFacts],
     ) -> Result<Agent, ProjectErrors> {
+        self.definition(name, tools, StrayContracts::Refused)
+    }
+
+    pub(super) fn definition(
+        &self,
+        name: Option<&str>,
+        tools: &[ToolFacts],
+        strays: StrayContracts,
+    ) -> Result<Agent, ProjectErrors> {
         let agent = self.agent(name)?;
         let mut errors = Vec::new();
         let alias = self.model_alias(agent);
@@ -79,6 +96,9 @@ impl Project {
                 agent.source.error(&["model"], format!("there is no model `{alias}`")),
             )
         })?;
+        if strays == StrayContracts::Refused {
+            self.check_contract_names(agent, tools, &mut errors);
+        }
         let tools = self.tools_of(agent, tools, &mut errors);
         let definition = Agent {
             name: agent.name.clone(),
@@ -140,8 +160,7 @@ impl Project {
                 errors.push(self.no_such_tool(agent, index, pattern, &known));
             }
         }
-        self.check_contract_names(agent, &known, errors);
-
+        self.check_group_names(agent, &known, errors);
         let shown = known
             .keys()
             .copied()
@@ -313,15 +332,16 @@ impl Project {
     fn check_contract_names(
         &self,
         agent: &AgentEntry,
-        known: &BTreeMap<&str, &ToolFacts>,
+        tools: &[ToolFacts],
         errors: &mut Vec<ProjectError>,
     ) {
+        let known: BTreeSet<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
         for server in self.servers_for(agent) {
             let prefix = format!("{}__", server.name);
             let own: Vec<&str> =
-                known.keys().filter(|name| name.starts_with(&prefix)).copied().collect();
+                known.iter().filter(|name| name.starts_with(&prefix)).copied().collect();
             for name in self.config.tools.keys().filter(|name| name.starts_with(&prefix)) {
-                if !known.contains_key(name.as_str()) {
+                if !known.contains(name.as_str()) {
                     let message = format!(
                         "the server `{}` has no tool `{}`",
                         server.name,
@@ -332,11 +352,23 @@ impl Project {
                     errors.push(self.source.error(&["tools", name], message).with_help(help));
                 }
             }
+        }
+    }
+
+    fn check_group_names(
+        &self,
+        agent: &AgentEntry,
+        known: &BTreeMap<&str, &ToolFacts>,
+        errors: &mut Vec<ProjectError>,
+    ) {
+        for server in self.servers_for(agent) {
+            let prefix = format!("{}__", server.name);
             for (group, config) in &self.config.groups {
                 for (index, tool) in config.tools.iter().enumerate() {
                     if tool.starts_with(&prefix) && !known.contains_key(tool.as_str()) {
+                        let own = known.keys().filter(|name| name.starts_with(&prefix)).copied();
                         let tools = format!("tools of `{}`", server.name);
-                        let help = suggestion(tool, &tools, own.clone());
+                        let help = suggestion(tool, &tools, own.collect::<Vec<_>>());
                         let message = format!("there is no tool `{tool}`");
                         let path = ["groups", group, "tools", &index.to_string()];
                         errors.push(self.source.error(&path, message).with_help(help));
