@@ -7,7 +7,7 @@ use crate::assemble;
 use crate::cli::args::LockArgs;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
-use crate::cli::text::{counted, printable};
+use crate::cli::text::{counted, printable, within_line};
 use crate::project::lock::{LOCK_FILE, Lock, LockDifference, Said};
 use crate::project::{ListedTool, Project};
 
@@ -64,13 +64,13 @@ pub fn of(project: &Project, tools: &[ListedTool]) -> Lock {
 fn told(difference: &LockDifference) -> String {
     let mut text = String::new();
     for name in &difference.added {
-        text.push_str(&format!("+ {}\n", printable(name)));
+        text.push_str(&format!("+ {}\n", within_line(name)));
     }
     for (name, what) in &difference.changed {
-        text.push_str(&format!("~ {}: {what}\n", printable(name)));
+        text.push_str(&format!("~ {}: {what}\n", within_line(name)));
     }
     for name in &difference.removed {
-        text.push_str(&format!("- {}\n", printable(name)));
+        text.push_str(&format!("- {}\n", within_line(name)));
     }
     text
 }

@@ -14,7 +14,7 @@ use crate::assemble::{self, Listed};
 use crate::cli::args::{CheckArgs, Level, LintArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
-use crate::cli::text::{Paint, counted, printable};
+use crate::cli::text::{Paint, counted, printable, within_line};
 use crate::project::fix::{self, Undeclared};
 use crate::project::lock::{Lock, LockDifference};
 use crate::project::{Heard, ListedTool, PROJECT_FILE, Project, ProjectErrors, suggestion};
@@ -241,7 +241,7 @@ fn told(findings: &[Finding], paint: Paint) -> String {
             (None, None) => PROJECT_FILE.to_owned(),
         };
         if about.as_ref() != Some(&name) {
-            text.push_str(&format!("{}\n", paint.bold(&printable(&name))));
+            text.push_str(&format!("{}\n", paint.bold(&within_line(&name))));
             about = Some(name);
         }
         let severity = match finding.severity {
@@ -250,14 +250,14 @@ fn told(findings: &[Finding], paint: Paint) -> String {
             Severity::Note => paint.cyan("note"),
         };
         let place = finding.place.as_ref().map_or(String::new(), |place| {
-            format!("{}:{}:{}: ", place.file, place.line, place.column)
+            format!("{}:{}:{}: ", within_line(&place.file), place.line, place.column)
         });
         text.push_str(&format!(
             "  {severity} {}{}\n    help: {}\n    {}\n",
             paint.dim(&place),
-            printable(&finding.message),
-            printable(&finding.help),
-            paint.dim(&format!("{} {}", finding.rule.id(), finding.at)),
+            within_line(&finding.message),
+            within_line(&finding.help),
+            paint.dim(&format!("{} {}", finding.rule.id(), within_line(&finding.at))),
         ));
     }
     text
@@ -268,9 +268,9 @@ fn answers(report: &Report, paint: Paint) -> String {
     for section in &report.sections {
         text.push_str(&format!("{}\n", paint.bold(section.question.text())));
         for agent in &section.agents {
-            text.push_str(&format!("\nagent {}\n", printable(&agent.agent)));
+            text.push_str(&format!("\nagent {}\n", within_line(&agent.agent)));
             for tool in &agent.tools {
-                text.push_str(&format!("  {}\n", paint.bold(&printable(&tool.tool))));
+                text.push_str(&format!("  {}\n", paint.bold(&within_line(&tool.tool))));
                 for fact in &tool.facts {
                     let about = paint.dim(&format!("{:<18}", fact.about));
                     let said = printable(&fact.text).replace('\n', &format!("\n{:23}", ""));
