@@ -15,6 +15,7 @@ use super::config::{
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
 use super::{AgentEntry, Project, SHELL_TOOL, Server};
 use crate::library::mistaken_calls;
+use crate::terms::{Mistake, mistaken_names};
 
 /// What a connected tool says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -230,20 +231,21 @@ impl Project {
                 ),
             );
         }
-        if let (Some(config), Some(KeyPlace::Argument(argument))) = (config, &contract.key)
-            && config.key.is_some()
+        let declared = |key: &str| match key {
+            "key" => config.is_some_and(|config| config.key.is_some()),
+            "probe" => config.is_some_and(|config| config.probe.is_some()),
+            "undo" => config.is_some_and(|config| config.undo.is_some()),
+            _ => false,
+        };
+        for Mistake { path, message, help } in mistaken_names(name, &facts.input_schema, &contract)
         {
-            let arguments = facts.input_schema["properties"].as_object();
-            if !arguments.is_some_and(|arguments| arguments.contains_key(argument)) {
-                let message = format!("`{name}` has no argument `{argument}`");
-                let names = arguments.into_iter().flat_map(|map| map.keys().map(String::as_str));
-                let help = suggestion(argument, "arguments", names.collect::<Vec<_>>());
-                let path = ["tools", name, "key", "argument"];
-                errors.push(self.source.error(&path, message).with_help(help));
-            }
-        }
-        if let Some(config) = config {
-            self.check_template_arguments(name, config, errors, facts);
+            // What a tool of the program says of itself stands in no file of the project.
+            let path: Vec<&str> = if declared(&path[0]) {
+                ["tools", name].into_iter().chain(path.iter().map(String::as_str)).collect()
+            } else {
+                vec!["tools"]
+            };
+            errors.push(self.source.error(&path, message).with_help(help));
         }
         Tool {
             name: facts.name.clone(),
@@ -252,38 +254,6 @@ impl Project {
             output_schema: facts.output_schema.clone(),
             contract,
             shown,
-        }
-    }
-
-    /// Checks that `=args.x` of a probe or an undo names arguments that the call has, where the
-    /// schema lists them all.
-    fn check_template_arguments(
-        &self,
-        name: &str,
-        config: &ContractConfig,
-        errors: &mut Vec<ProjectError>,
-        facts: &ToolFacts,
-    ) {
-        let Some(properties) = facts.input_schema["properties"].as_object() else { return };
-        let templates = [
-            ("probe", config.probe.as_ref().map(|probe| &probe.arguments)),
-            ("undo", config.undo.as_ref().map(|undo| &undo.arguments)),
-        ];
-        for (key, arguments) in templates {
-            for (argument, template) in arguments.into_iter().flatten() {
-                let Some(used) = template.0.as_str().and_then(|text| text.strip_prefix("=args."))
-                else {
-                    continue;
-                };
-                let plain = used.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                if plain && !properties.contains_key(used) {
-                    let message = format!("`{name}` has no argument `{used}`");
-                    let names = properties.keys().map(String::as_str);
-                    let help = suggestion(used, "arguments", names);
-                    let path = ["tools", name, key, "arguments", argument];
-                    errors.push(self.source.error(&path, message).with_help(help));
-                }
-            }
         }
     }
 
