@@ -249,9 +249,35 @@ fn a_lock_stands_for_the_servers() {
             "{text}"
         );
     }
+    locks_that_cannot_be_read_are_not_written_over(folder.path(), &first);
     std::fs::write(path("prusik.lock"), "{\"version\": 1, \"servers\": {}}").unwrap();
     let text = said(&prusik(folder.path(), &["lint", "--locked"]));
     assert!(text.contains("does not know the server `crm`"), "{text}");
+}
+
+fn locks_that_cannot_be_read_are_not_written_over(folder: &Path, good: &str) {
+    let path = folder.join("prusik.lock");
+    std::fs::write(folder.join("crm.json"), json!([tool("get_user", SAME)]).to_string()).unwrap();
+    let newer = good.replace("\"version\": 1", "\"version\": 2,\n  \"signed\": true");
+    let merged = format!("<<<<<<< HEAD\n{good}=======\n{good}>>>>>>> other\n");
+    for (bad, told, force) in
+        [(&newer, "has version 2", 2), (&merged, "prusik.lock:1:1: is not a lock", 0)]
+    {
+        std::fs::write(&path, bad).unwrap();
+        for arguments in [&["lock"][..], &["lock", "--check"]] {
+            let output = prusik(folder, arguments);
+            let text = said(&output);
+            assert!(code(&output) == 2 && text.contains(told), "{arguments:?}: {text}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), *bad);
+        }
+        let output = prusik(folder, &["lock", "--force"]);
+        let text = said(&output);
+        assert!(code(&output) == force && text.contains(told), "{text}");
+        let is_left = std::fs::read_to_string(&path).unwrap() == *bad;
+        assert_eq!(is_left, force == 2);
+    }
+    assert_eq!(code(&prusik(folder, &["lock", "--check"])), 0);
+    assert_eq!(code(&prusik(folder, &["lock", "--check", "--force"])), 2);
 }
 
 #[test]

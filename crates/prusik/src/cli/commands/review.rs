@@ -45,9 +45,7 @@ pub async fn lint(place: &Place, args: &LintArgs) -> Result<Exit, Stopped> {
         return explain(place, id);
     }
     let mut reviewed = review(place, From::of(args.locked)).await?;
-    if args.fix && !mend(&mut reviewed, args.dry_run)? {
-        return Ok(Exit::Misuse);
-    }
+    let is_mended = !args.fix || mend(&mut reviewed, args.dry_run)?;
     let lint = &reviewed.lint;
     if args.sarif {
         put_sarif(&lint.findings, &lint.suppressed, reviewed.listed.problem.as_ref());
@@ -57,7 +55,7 @@ pub async fn lint(place: &Place, args: &LintArgs) -> Result<Exit, Stopped> {
         put(&told(&lint.findings, Paint::for_stdout()));
         put(&summary(lint.tools, lint.counts(), lint.suppressed.len()));
     }
-    Ok(exit(&reviewed, lint.counts(), args.deny))
+    Ok(if is_mended { exit(&reviewed, lint.counts(), args.deny) } else { Exit::Misuse })
 }
 
 fn explain(place: &Place, id: &str) -> Result<Exit, Stopped> {
@@ -185,10 +183,11 @@ fn mend(reviewed: &mut Reviewed, dry_run: bool) -> Result<bool, Stopped> {
     }
     if let Err(problem) = write_atomically(&path, &fixed.text) {
         let blocks: Vec<&str> = fixed.inserted.iter().map(|(_, block)| block.as_str()).collect();
-        return Err(Stopped::misuse(format!(
-            "{problem}\n  help: put this into it yourself:\n\n{}",
+        complain(&format!(
+            "error: {problem}\n  help: put this into it yourself:\n\n{}",
             blocks.concat()
-        )));
+        ));
+        return Ok(false);
     }
     complain(&format!("{PROJECT_FILE}: {number} written, marked `# review:` for you to look at"));
     let project = Project::load(reviewed.project.root())?;
