@@ -26,7 +26,7 @@ pub struct SimStore {
 
 /// What was submitted, in order.
 enum OnItsWay {
-    Step(Submitted),
+    Step(Box<Submitted>),
     /// A lease that is given back, and nobody waits.
     LetGo(Lease),
 }
@@ -101,7 +101,7 @@ impl Store for SimStore {
         let (answer, pending) = oneshot::channel();
         let states = self.sim.with(|world| world.submitted(self.process, &mut step));
         // If the process is dead already, nobody sees to it that this is sent on.
-        let _ = self.queue.send(OnItsWay::Step(Submitted { step, states, answer }));
+        let _ = self.queue.send(OnItsWay::Step(Box::new(Submitted { step, states, answer })));
         pending
     }
 
@@ -146,7 +146,7 @@ async fn write(sim: Sim, process: usize, mut steps: mpsc::UnboundedReceiver<OnIt
         let delay = sim.with(|world| world.delay_ms(DELAY_MS_MAX));
         sim.pass(delay).await;
         let Submitted { step, states, answer } = match next {
-            OnItsWay::Step(submitted) => submitted,
+            OnItsWay::Step(submitted) => *submitted,
             OnItsWay::LetGo(lease) => {
                 sim.with(|world| {
                     if world.goes_on(process) {
