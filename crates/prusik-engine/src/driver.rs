@@ -202,7 +202,7 @@ impl Driver<'_> {
     }
 
     async fn read_signals(&mut self) -> Result<(), DriveError> {
-        let signals = match self.held.store.take_signals(&self.held.lease).await {
+        let signals = match self.held.claim.store.take_signals(self.held.lease()).await {
             Ok(signals) => signals,
             // A busy store is asked again; what is under way must not suffer for it.
             Err(StoreError::Locked { .. }) => return Ok(()),
@@ -276,8 +276,8 @@ impl Driver<'_> {
         let observer = Arc::clone(&self.observer);
         let abort = match action {
             Action::LoadTranscript { through } => {
-                let store = Arc::clone(&self.held.store);
-                let run = self.held.lease.run.clone();
+                let store = Arc::clone(&self.held.claim.store);
+                let run = self.held.id().clone();
                 self.tasks.spawn(perform::load_transcript(store, run, through))
             }
             Action::CallModel(request) => {
@@ -330,7 +330,7 @@ impl Driver<'_> {
         match (task, brought) {
             (_, Some(Brought::Input(input))) => self.take(input),
             (_, Some(Brought::Transcript(events))) => {
-                let run = self.held.lease.run.clone();
+                let run = self.held.id().clone();
                 let loaded = self.held.run.load_transcript(events?);
                 loaded.map_err(|problem| EngineError::Journal { run, problem })?;
                 // What was done, and can be undone, is known now.

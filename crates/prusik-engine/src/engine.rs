@@ -43,17 +43,41 @@ pub struct Engine {
     definitions: Arc<Mutex<BTreeMap<Digest, Arc<Definition>>>>,
 }
 
-/// A run whose lease this process holds.
+/// A run whose lease this process holds. Dropped, it is given back behind what was submitted to the
+/// store; [`Held::release`] does the same and waits for it.
 pub struct Held {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) claim: Claim,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) run: Run,
-    pub(crate) lease: Lease,
     /// Through which record the journal is durable.
     pub(crate) durable: Seq,
     snapshot_at: Seq,
     /// Whether the last driver died: what it had under way must be looked at first.
     pub(crate) abandoned: bool,
+}
+
+/// A lease that goes back to its store in the end, also where a future is dropped that was on its way
+/// to a [`Held`]: a living process would keep it otherwise.
+pub(crate) struct Claim {
+    pub store: Arc<dyn Store>,
+    pub lease: Lease,
+    is_given_back: bool,
+}
+
+impl Claim {
+    async fn give_back(mut self) -> Result<(), StoreError> {
+        let given_back = self.store.release(&self.lease).await;
+        self.is_given_back = given_back.is_ok();
+        given_back
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.is_given_back {
+            self.store.let_go(&self.lease);
+        }
+    }
 }
 
 impl Engine {
@@ -79,9 +103,9 @@ impl Engine {
     ) -> Result<Held, EngineError> {
         let definition = self.share(agent);
         let id = self.clock.new_run_id();
-        let lease = self.store.acquire(&id, self.clock.now()).await?;
+        let claim = self.claim(&id).await?;
         let (run, sealed) = Run::start(definition, id, task, budget, self.clock.now());
-        let mut held = self.hold(run, lease);
+        let mut held = self.hold(run, claim);
         held.append(sealed).durable().await?;
         Ok(held)
     }
@@ -92,18 +116,23 @@ impl Engine {
         if !self.exists(id).await? {
             return Err(StoreError::UnknownRun { run: id.clone() }.into());
         }
-        let lease = self.store.acquire(id, self.clock.now()).await?;
+        let claim = self.claim(id).await?;
         let loaded = self.read(id).await;
         match loaded {
             Ok(run) => {
                 let abandoned = run.state().status == Status::Running;
-                Ok(Held { abandoned, ..self.hold(run, lease) })
+                Ok(Held { abandoned, ..self.hold(run, claim) })
             }
             Err(error) => {
-                self.store.release(&lease).await?;
+                claim.give_back().await?;
                 Err(error)
             }
         }
+    }
+
+    async fn claim(&self, id: &RunId) -> Result<Claim, EngineError> {
+        let lease = self.store.acquire(id, self.clock.now()).await?;
+        Ok(Claim { store: Arc::clone(&self.store), lease, is_given_back: false })
     }
 
     async fn exists(&self, id: &RunId) -> Result<bool, EngineError> {
@@ -166,17 +195,16 @@ impl Engine {
             fork(&definition, &records, at, id.clone(), self.clock.now())?;
         // The definition is stored already; only the reference to it is new.
         sealed.blobs.clear();
-        let lease = self.store.acquire(&id, self.clock.now()).await?;
-        let mut held = self.hold(run, lease);
+        let claim = self.claim(&id).await?;
+        let mut held = self.hold(run, claim);
         held.append(sealed).durable().await?;
         Ok((held, writes))
     }
 
-    fn hold(&self, run: Run, lease: Lease) -> Held {
+    fn hold(&self, run: Run, claim: Claim) -> Held {
         let durable = run.head().seq;
-        let store = Arc::clone(&self.store);
         let clock = Arc::clone(&self.clock);
-        Held { store, clock, run, lease, durable, snapshot_at: durable, abandoned: false }
+        Held { claim, clock, run, durable, snapshot_at: durable, abandoned: false }
     }
 }
 
@@ -204,7 +232,11 @@ impl Held {
     }
 
     pub fn id(&self) -> &RunId {
-        &self.lease.run
+        &self.claim.lease.run
+    }
+
+    pub fn lease(&self) -> &Lease {
+        &self.claim.lease
     }
 
     /// Hands one input in and waits until what it leads to is durable. For what a person says
@@ -235,8 +267,8 @@ impl Held {
             let (head, bytes) = self.run.snapshot();
             Snapshot { head, bytes }
         });
-        let pending = self.store.append(Append {
-            lease: self.lease.clone(),
+        let pending = self.claim.store.append(Append {
+            lease: self.claim.lease.clone(),
             records: sealed.records,
             blobs: sealed.blobs,
             refs: sealed.refs,
@@ -248,7 +280,7 @@ impl Held {
 
     /// Gives the run back, so that others may take it at once. Returns it as it was left.
     pub async fn release(self) -> Result<Run, EngineError> {
-        self.store.release(&self.lease).await?;
+        self.claim.give_back().await?;
         Ok(self.run)
     }
 }

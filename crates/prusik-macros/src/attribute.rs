@@ -7,7 +7,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, ExprUnary, Lit, LitStr, Meta, MetaNameValue, Token, UnOp};
 
-use crate::text::{Complaints, unknown_key};
+use crate::text::{Complaints, name_of, said_once, unknown_key};
 
 const KEYS: [&str; 10] = [
     "effect",
@@ -92,6 +92,7 @@ type Metas = Punctuated<Meta, Token![,]>;
 pub(crate) fn read(tokens: TokenStream, function: Span, complaints: &mut Complaints) -> Keys {
     let mut keys = Keys::default();
     let Some(metas) = complaints.take(Metas::parse_terminated.parse2(tokens)) else { return keys };
+    complaints.take(said_once(&metas, "`#[tool(…)]`"));
     for meta in &metas {
         let read = keys.read(meta, complaints);
         complaints.take(read);
@@ -281,13 +282,13 @@ impl Other {
     }
 }
 
-fn name_of(meta: &Meta) -> String {
-    meta.path().to_token_stream().to_string().replace(' ', "").trim_start_matches("r#").to_owned()
-}
-
 fn list(meta: &Meta, example: &str) -> syn::Result<Metas> {
     match meta {
-        Meta::List(list) => list.parse_args_with(Metas::parse_terminated),
+        Meta::List(list) => {
+            let metas = list.parse_args_with(Metas::parse_terminated)?;
+            said_once(&metas, &format!("`{}`", name_of(meta)))?;
+            Ok(metas)
+        }
         Meta::Path(_) | Meta::NameValue(_) => {
             let name = name_of(meta);
             Err(syn::Error::new(meta.span(), format!("write `{name}({example})`")))

@@ -6,7 +6,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Expr, ExprLit, Fields, Lit, Meta, Token, Variant};
 
-use crate::text::{Complaints, doc, snake_case, unknown_key};
+use crate::text::{Complaints, doc, said_once, snake_case, unknown_key};
 
 const KEYS: [&str; 4] = ["retry", "tell", "kind", "uncertain"];
 
@@ -60,8 +60,11 @@ pub(crate) fn expand(item: TokenStream) -> TokenStream {
 
 fn read(variant: &Variant) -> syn::Result<Kind> {
     let mut kind = Kind { name: snake_case(&variant.ident.to_string()), ..Kind::default() };
+    let mut all = Vec::new();
     for attribute in variant.attrs.iter().filter(|a| a.path().is_ident("failure")) {
         let metas = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)?;
+        all.extend(metas.iter().cloned());
+        said_once(&all, "`#[failure(…)]`")?;
         for meta in &metas {
             let name = meta.path().get_ident().map(ToString::to_string).unwrap_or_default();
             match name.as_str() {
@@ -94,6 +97,10 @@ fn read(variant: &Variant) -> syn::Result<Kind> {
             let word: syn::Ident = attribute.parse_args()?;
             if word != "retry_after_ms" {
                 let message = "a field may be marked `#[failure(retry_after_ms)]`";
+                return Err(syn::Error::new(word.span(), message));
+            }
+            if kind.retry_after.is_some() {
+                let message = "two fields say when the call may succeed: keep one of them";
                 return Err(syn::Error::new(word.span(), message));
             }
             kind.retry_after = Some(match &field.ident {

@@ -275,7 +275,9 @@ fn body(
     inner.attrs.retain(|attribute| {
         !["doc", "cfg", "deprecated", "must_use"].iter().any(|name| attribute.path().is_ident(name))
     });
-    let call = &function.sig.ident;
+    // No name of the program's stands in its way: not a parameter, nor one of ours.
+    let call = Ident::new("__prusik_body", function.sig.ident.span());
+    inner.sig.ident = call.clone();
     let fields = signature.arguments.iter().map(
         |Argument { name, ty, doc, attributes }| quote!(#[doc = #doc] #(#attributes)* #name: #ty),
     );
@@ -293,7 +295,8 @@ fn body(
             quote!(#name)
         });
     }
-    let (arguments, context) = (format_ident!("arguments"), format_ident!("call"));
+    let (arguments, context) =
+        (format_ident!("__prusik_arguments"), format_ident!("__prusik_call"));
     let passed = signature.passed.iter().map(|passed| match passed {
         Passed::Argument(name) => quote!(#arguments.#name),
         Passed::State(name, _, true) => quote!(&self.#name),

@@ -1,6 +1,10 @@
 //! Words: doc comments as one text, names in another case, and what was meant by a wrong name.
 
+use std::collections::BTreeSet;
+
 use proc_macro2::Span;
+use quote::ToTokens as _;
+use syn::spanned::Spanned as _;
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 /// Returns the doc comment among `attributes` as text: a paragraph is one line.
@@ -53,6 +57,28 @@ pub(crate) fn unknown_key(span: Span, found: &str, place: &str, keys: &[&str]) -
         None => format!("there are {}", listed(keys)),
     };
     syn::Error::new(span, format!("{place} has no key `{found}`: {help}"))
+}
+
+/// Returns the name of a key.
+pub(crate) fn name_of(meta: &Meta) -> String {
+    meta.path().to_token_stream().to_string().replace(' ', "").trim_start_matches("r#").to_owned()
+}
+
+/// Complains about each key that stands there again: one of the two would silently not count.
+pub(crate) fn said_once<'a>(
+    metas: impl IntoIterator<Item = &'a Meta>,
+    place: &str,
+) -> syn::Result<()> {
+    let (mut seen, mut complaints) = (BTreeSet::new(), Complaints::default());
+    for meta in metas {
+        let name = name_of(meta);
+        if seen.contains(&name) {
+            let message = format!("{place} says `{name}` twice: keep one of them");
+            complaints.say(meta.span(), message);
+        }
+        seen.insert(name);
+    }
+    complaints.into_error().map_or(Ok(()), Err)
 }
 
 /// Returns names as people list them.

@@ -42,6 +42,10 @@ pub trait Store: Send + Sync {
     /// Gives a run back. Nothing happens if the lease is no longer the current one.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
 
+    /// Gives a run back without waiting for it, behind the steps that were submitted before: for a
+    /// holder that is dropped. A failure leaves the lease to the death of its owner.
+    fn let_go(&self, lease: &Lease);
+
     /// Submits a step at once, in call order, and returns what resolves when it is durable.
     /// The step is on its way even if the returned value is dropped.
     fn append(&self, step: Append) -> Pending;

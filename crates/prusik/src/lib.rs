@@ -34,6 +34,7 @@ mod library;
 pub mod project;
 pub mod scaffold;
 mod scratch;
+mod terms;
 
 #[doc(hidden)]
 pub use library::private as __private;

@@ -122,6 +122,10 @@ impl Store for Withholding {
         self.inner.release(lease).await
     }
 
+    fn let_go(&self, lease: &Lease) {
+        self.inner.let_go(lease);
+    }
+
     fn append(&self, step: Append) -> Pending {
         let kept = self.inner.append(step);
         let mut gate = self.lock();

@@ -38,7 +38,7 @@ pub fn sarif(checked: &Checked<'_>) -> Value {
     let notifications: Vec<Value> = checked
         .problems
         .iter()
-        .map(|text| json!({"level": "error", "message": {"text": text}}))
+        .map(|text| json!({"level": "error", "message": {"text": without_links(text)}}))
         .collect();
     json!({
         "$schema": SCHEMA,
@@ -78,6 +78,7 @@ fn result(finding: &Finding, accepted: Option<&str>, default_file: &str) -> Valu
     let about = finding.tool.as_ref().or(finding.agent.as_ref());
     let name = about.map_or(String::new(), |name| format!("`{name}`: "));
     let text = format!("{name}{}. {}.", finding.message, capital(&finding.help));
+    let text = without_links(&text);
     let (file, region) = match &finding.place {
         Some(Place { file, line, column }) => {
             (file.as_str(), json!({"startLine": line, "startColumn": column}))
@@ -128,6 +129,19 @@ fn uri(path: &str) -> String {
         }
     }
     uri
+}
+
+/// Returns a text in which nothing is a link (SARIF 2.1.0, 3.11.6): it quotes what servers say, and a
+/// viewer would show `[text](address)` as one of ours.
+fn without_links(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for char in text.chars() {
+        if matches!(char, '\\' | '[' | ']') {
+            plain.push('\\');
+        }
+        plain.push(char);
+    }
+    plain
 }
 
 fn capital(text: &str) -> String {

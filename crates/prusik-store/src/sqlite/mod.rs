@@ -59,11 +59,15 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn acquire(&self, run: &RunId, now: Timestamp) -> Result<Lease, StoreError> {
         check_run_id(run)?;
-        self.writer.ask(|reply| Request::Acquire { run: run.clone(), now, reply }).await
+        self.writer.acquire(run.clone(), now).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.writer.ask(|reply| Request::Release { lease: lease.clone(), reply }).await
+    }
+
+    fn let_go(&self, lease: &Lease) {
+        self.writer.let_go(lease.clone());
     }
 
     fn append(&self, step: Append) -> Pending {

@@ -59,11 +59,11 @@ impl<T> Reply<T> {
         Ok(())
     }
 
-    fn send(self, committed: Result<(), StoreError>) {
+    /// Whoever asked may be gone; what was written stays written. Returns what nobody takes.
+    fn send(self, committed: Result<(), StoreError>) -> Option<T> {
         let outcome = self.outcome;
         let answer = committed.and_then(|()| outcome.expect("it was kept before the commit"));
-        // Whoever asked may be gone; what was written stays written.
-        let _ = self.to.send(answer);
+        self.to.send(answer).err().and_then(Result::ok)
     }
 }
 
@@ -98,16 +98,17 @@ impl Request {
         }
     }
 
-    fn answer(self, committed: Result<(), StoreError>) {
+    /// Returns the lease that nobody waits for any more.
+    fn answer(self, committed: Result<(), StoreError>) -> Option<Lease> {
         match self {
             Self::Append { reply, .. } | Self::Release { reply, .. } | Self::Post { reply, .. } => {
-                reply.send(committed);
+                reply.send(committed).and(None)
             }
             Self::Acquire { reply, .. } => reply.send(committed),
-            Self::TakeSignals { reply, .. } => reply.send(committed),
-            Self::PruneRun { reply, .. } => reply.send(committed),
-            Self::DropBlobs { reply } => reply.send(committed),
-            Self::Reclaim { reply } => reply.send(committed),
+            Self::TakeSignals { reply, .. } => reply.send(committed).and(None),
+            Self::PruneRun { reply, .. } => reply.send(committed).and(None),
+            Self::DropBlobs { reply } => reply.send(committed).and(None),
+            Self::Reclaim { reply } => reply.send(committed).and(None),
         }
     }
 }
@@ -153,7 +154,7 @@ impl Writer {
             match queue.send(request) {
                 Ok(()) => return,
                 Err(mpsc::SendError(request)) => {
-                    request.answer(Err(self.gone()));
+                    let _nothing = request.answer(Err(self.gone()));
                     None
                 }
             }
@@ -163,7 +164,7 @@ impl Writer {
         self.waiting.requests.fetch_sub(1, Ordering::Relaxed);
         self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(request) = refused {
-            request.answer(Err(StoreError::Io {
+            let _nothing = request.answer(Err(StoreError::Io {
                 at: self.path.display().to_string(),
                 detail: format!(
                     "{requests_before} writes of {bytes_before} bytes wait for the disk, which \
@@ -180,10 +181,40 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
+    /// Takes a run. If whoever asks goes away before the answer has come, it is given back.
+    pub async fn acquire(&self, run: RunId, now: Timestamp) -> Result<Lease, StoreError> {
+        let (reply, answer) = Reply::new();
+        self.submit(Request::Acquire { run, now, reply });
+        let mut asking = Asking { writer: self, answer };
+        (&mut asking.answer).await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Gives a run back. Nobody waits for the answer.
+    pub fn let_go(&self, lease: Lease) {
+        let (reply, _) = Reply::new();
+        self.submit(Request::Release { lease, reply });
+    }
+
     fn gone(&self) -> StoreError {
         StoreError::Io {
             at: self.path.display().to_string(),
             detail: "the writing thread has ended; start again".to_owned(),
+        }
+    }
+}
+
+/// Somebody who waits for a lease, and may go away in between.
+struct Asking<'a> {
+    writer: &'a Writer,
+    answer: oneshot::Receiver<Result<Lease, StoreError>>,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        // From here on the writing thread keeps what it cannot hand over.
+        self.answer.close();
+        if let Ok(Ok(lease)) = self.answer.try_recv() {
+            self.writer.let_go(lease);
         }
     }
 }
@@ -227,20 +258,30 @@ impl Worker {
     /// comes to is found out one by one, so that one that does not fit fails alone.
     fn serve(&mut self, group: &mut Vec<Request>) {
         match self.commit(group) {
-            Ok(()) => group.drain(..).for_each(|request| request.answer(Ok(()))),
+            Ok(()) => group.drain(..).for_each(|request| self.answer(request, Ok(()))),
             Err(Stage::Begin(error)) => {
-                group.drain(..).for_each(|request| request.answer(Err(error.clone())));
+                group.drain(..).for_each(|request| self.answer(request, Err(error.clone())));
             }
             Err(Stage::Work(error)) if group.len() == 1 => {
-                group.drain(..).for_each(|request| request.answer(Err(error.clone())));
+                group.drain(..).for_each(|request| self.answer(request, Err(error.clone())));
             }
             Err(Stage::Work(error)) => {
                 tracing::warn!(requests = group.len(), %error, "a group commit failed");
                 for mut request in group.drain(..) {
                     let committed = self.commit(std::slice::from_mut(&mut request));
-                    request.answer(committed.map_err(Stage::into_error));
+                    self.answer(request, committed.map_err(Stage::into_error));
                 }
             }
+        }
+    }
+
+    /// Answers, and gives a run back that was taken for somebody who is gone.
+    fn answer(&self, request: Request, committed: Result<(), StoreError>) {
+        if let Some(lease) = request.answer(committed)
+            && let Err(Failure::Sql(error)) = lease::release(&self.conn, &self.owner, &lease)
+        {
+            let error = self.explain(&error);
+            tracing::warn!(run = %lease.run, %error, "a run that nobody wants stays taken");
         }
     }
 

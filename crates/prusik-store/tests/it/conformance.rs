@@ -1,5 +1,7 @@
 //! The contract of `Store`, checked on every implementation.
 
+use std::task::Poll;
+
 use prusik_core::ids::{Digest, Fence, RunId, Seq, Timestamp};
 use prusik_store::{Filter, Signal, Store, StoreError, verify};
 
@@ -22,6 +24,8 @@ conformance!(
     a_held_run_is_refused,
     a_dead_owner_loses_its_runs,
     a_released_run_can_be_taken,
+    a_run_is_not_taken_for_somebody_who_is_gone,
+    a_run_that_is_let_go_can_be_taken_with_all_its_steps,
     a_run_without_records_is_unknown,
     snapshots_shorten_loading,
     snapshots_must_stand_at_a_record,
@@ -189,6 +193,48 @@ async fn a_dead_owner_loses_its_runs<P: Place>() {
         driver.append(&other, "two").await.unwrap();
         assert_eq!(verify(&other, &driver.lease.run).await.unwrap(), driver.head);
     }
+}
+
+async fn a_run_is_not_taken_for_somebody_who_is_gone<P: Place>() {
+    let place = P::new();
+    let store = place.open();
+    let driver = Driver::start(&store, "a").await;
+    let run = driver.lease.run.clone();
+    store.release(&driver.lease).await.unwrap();
+    for waits in [false, true].repeat(20) {
+        let mut taking = store.acquire(&run, Timestamp(0));
+        let polled = std::future::poll_fn(|cx| Poll::Ready(taking.as_mut().poll(cx))).await;
+        if let Poll::Ready(lease) = polled {
+            store.let_go(&lease.unwrap());
+        } else if waits {
+            // What comes behind it is answered, so that its own answer is there as well.
+            let signal = Signal::Interrupt;
+            store.post(&run, &signal, Timestamp(0)).await.unwrap_err();
+        }
+        drop(taking);
+    }
+    let lease = store.acquire(&run, Timestamp(0)).await.unwrap();
+    assert!(lease.fence > driver.lease.fence);
+}
+
+async fn a_run_that_is_let_go_can_be_taken_with_all_its_steps<P: Place>() {
+    let place = P::new();
+    let (store, other) = (place.open(), place.open());
+    let mut driver = Driver::start(&store, "a").await;
+    let run = driver.lease.run.clone();
+    // Nobody waits for anything, and the order holds.
+    drop(store.append(driver.step("one")));
+    drop(store.append(driver.step("two")));
+    store.let_go(&driver.lease);
+    let fenced = store.append(driver.clone().step("three")).await.unwrap().unwrap_err();
+    assert_eq!(fenced, StoreError::Fenced { run: run.clone() });
+    assert_eq!(all_records(&store, &run).await.len(), 2);
+    let taken = other.acquire(&run, Timestamp(0)).await.unwrap();
+    assert!(taken.fence > driver.lease.fence);
+    // An old lease, or one of another owner, lets nothing go.
+    store.let_go(&driver.lease);
+    store.let_go(&taken);
+    assert!(matches!(store.acquire(&run, Timestamp(0)).await, Err(StoreError::Leased { .. })));
 }
 
 async fn a_released_run_can_be_taken<P: Place>() {

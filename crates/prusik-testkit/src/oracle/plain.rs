@@ -54,6 +54,10 @@ impl Plain {
         }
     }
 
+    pub fn is_held(&mut self, owner: Owner, lease: &Lease) -> bool {
+        self.held(owner, lease).is_ok()
+    }
+
     pub fn append(&mut self, owner: Owner, step: Append) -> Result<(), StoreError> {
         let run = step.lease.run.clone();
         if let Some(blob) = step.blobs.iter().find(|blob| Digest::of(&blob.bytes) != blob.digest) {

@@ -24,8 +24,15 @@ pub struct SimStore {
     queue: mpsc::UnboundedSender<OnItsWay>,
 }
 
+/// What was submitted, in order.
+enum OnItsWay {
+    Step(Box<Submitted>),
+    /// A lease that is given back, and nobody waits.
+    LetGo(Lease),
+}
+
 /// A step that was submitted.
-struct OnItsWay {
+struct Submitted {
     step: Append,
     /// The state behind each record, as it was live.
     states: Vec<State>,
@@ -83,11 +90,18 @@ impl Store for SimStore {
         .await
     }
 
+    /// A process dies here by dropping what it holds, and the dead give nothing back.
+    fn let_go(&self, lease: &Lease) {
+        if !self.sim.with(|world| world.processes[self.process].dead) {
+            let _ = self.queue.send(OnItsWay::LetGo(lease.clone()));
+        }
+    }
+
     fn append(&self, mut step: Append) -> Pending {
         let (answer, pending) = oneshot::channel();
         let states = self.sim.with(|world| world.submitted(self.process, &mut step));
         // If the process is dead already, nobody sees to it that this is sent on.
-        let _ = self.queue.send(OnItsWay { step, states, answer });
+        let _ = self.queue.send(OnItsWay::Step(Box::new(Submitted { step, states, answer })));
         pending
     }
 
@@ -128,9 +142,20 @@ impl Store for SimStore {
 /// Brings steps to the disk, one after the other.
 async fn write(sim: Sim, process: usize, mut steps: mpsc::UnboundedReceiver<OnItsWay>) {
     let mut kept = Vec::new();
-    while let Some(OnItsWay { step, states, answer }) = steps.recv().await {
+    while let Some(next) = steps.recv().await {
         let delay = sim.with(|world| world.delay_ms(DELAY_MS_MAX));
         sim.pass(delay).await;
+        let Submitted { step, states, answer } = match next {
+            OnItsWay::Step(submitted) => *submitted,
+            OnItsWay::LetGo(lease) => {
+                sim.with(|world| {
+                    if world.goes_on(process) {
+                        world.plain.release(owner(process), &lease);
+                    }
+                });
+                continue;
+            }
+        };
         let outcome = sim.with(|world| {
             let alive = world.goes_on(process);
             // What a dead process had sent may still arrive, but nothing behind what did not.

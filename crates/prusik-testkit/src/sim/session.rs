@@ -23,11 +23,13 @@ use super::clock::SimClock;
 use super::disk::SimStore;
 use super::model::SimModel;
 use super::tools::SimTool;
-use super::world::{Invariant, Sim, World, run_id};
+use super::world::{Invariant, Sim, World, owner, run_id};
 
 /// The longest that a process drives a run in one go, in fake milliseconds. Every wait of the engine
 /// is much shorter.
 pub const DRIVE_MS_MAX: u64 = 6 * 60 * 60 * 1000;
+/// What was submitted before a run was dropped is at the disk by then, and its lease given back.
+const LET_GO_MS_MAX: u64 = 5_000;
 const TASK: &str = "Do the work.";
 
 /// Lives from the birth of a process to its end.
@@ -52,18 +54,37 @@ pub async fn session(sim: Sim, run: usize, process: usize) {
             });
         }
     });
-    let gives_back = sim.with(|world| !world.processes[process].dead && world.pick(3) > 0);
-    if let Some(held) = held
-        && gives_back
-    {
+    let how = sim.with(|world| (!world.processes[process].dead).then(|| world.pick(3)));
+    match (held, how) {
+        // Dropped, it is given back by itself, and the process lives on for a while.
+        (Some(held), Some(1)) => {
+            let lease = held.lease().clone();
+            drop(held);
+            tokio::select! {
+                biased;
+                () = death.notified() => {}
+                () = sim.pass(LET_GO_MS_MAX) => sim.with(|world| {
+                    let free = !world.plain.is_held(owner(process), &lease);
+                    world.check(Invariant::Store, free, || "a dropped run stays held".to_owned());
+                }),
+            }
+            sim.with(|world| world.die(process));
+        }
         // A store that fails here leaves the lease to the death of the process.
-        tokio::select! {
-            biased;
-            () = death.notified() => {}
-            released = held.release() => drop(released),
+        (Some(held), Some(2)) => {
+            tokio::select! {
+                biased;
+                () = death.notified() => {}
+                released = held.release() => drop(released),
+            }
+            sim.with(|world| world.die(process));
+        }
+        // It dies with the run in its hands.
+        (held, _) => {
+            sim.with(|world| world.die(process));
+            drop(held);
         }
     }
-    sim.with(|world| world.die(process));
 }
 
 async fn live(sim: &Sim, run: usize, process: usize, slot: &mut Option<Held>) {

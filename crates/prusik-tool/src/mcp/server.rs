@@ -220,9 +220,11 @@ impl Server {
     pub(crate) async fn shut_down(&self) {
         let mut state = self.state.lock().await;
         state.is_shut_down = true;
-        if let Some(connection) = state.connection.take() {
+        if let Some(connection) = &state.connection {
             connection.close(&self.config).await;
         }
+        // Not before: whoever is cut off in the middle has to find it again.
+        state.connection = None;
     }
 }
 

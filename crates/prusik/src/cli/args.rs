@@ -27,7 +27,7 @@ pub struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 the run failed, 2 misuse, 3 parked, 4 store, server or network.
+Exit codes: 0 done, 1 the run failed or a finding was made, 2 misuse, 3 parked, 4 store, server or network.
 RUN is an id, its beginning or its end, or `last`.";
 
 #[derive(Debug, Subcommand)]
@@ -299,6 +299,9 @@ pub struct LockArgs {
     /// Write nothing; exit with 1 if the lock would change
     #[arg(long)]
     pub check: bool,
+    /// Write over a damaged lock, as if all tools were new
+    #[arg(long, conflicts_with = "check")]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -73,6 +73,15 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Returns text that came from outside as it may be shown within a line of ours: a line feed in it
+/// is made visible too, so that it begins no line that could be taken for ours.
+pub fn within_line(text: &str) -> Cow<'_, str> {
+    match printable(text) {
+        shown if shown.contains('\n') => Cow::Owned(shown.replace('\n', "\\n")),
+        shown => shown,
+    }
+}
+
 /// Control characters but line feed and tab, and what is not seen or reorders what is.
 pub(crate) fn steers(char: char) -> bool {
     !matches!(char, '\n' | '\t') && prusik_check::hides(char)
@@ -153,6 +162,7 @@ mod tests {
         assert_eq!(printable("a\x1b[31mb"), "a\\u{1b}[31mb");
         assert_eq!(printable("pay \u{202e}001"), "pay \\u{202e}001");
         assert_eq!(one_line("a\n  b\u{200b}", 80), "a b\\u{200b}");
+        assert_eq!(within_line("a\n0 errors\r\u{202e}"), "a\\n0 errors\\u{d}\\u{202e}");
         assert_eq!(one_line("abcdef", 4), "abc…");
     }
 }

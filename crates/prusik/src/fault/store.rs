@@ -105,6 +105,10 @@ impl Store for FaultyStore {
         self.inner.release(lease).await
     }
 
+    fn let_go(&self, lease: &Lease) {
+        self.inner.let_go(lease);
+    }
+
     async fn load(&self, run: &RunId) -> Result<Loaded, StoreError> {
         self.inner.load(run).await
     }

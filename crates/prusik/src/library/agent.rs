@@ -18,6 +18,7 @@ use super::server::McpServer;
 use super::tool::{RustTool, schema_of};
 use super::workshop::{Home, OwnTool, Workshop};
 use crate::project::{ToolFacts, hold, is_agent_name, pattern_matches, suggestion};
+use crate::terms::{mistaken_for_groups, mistaken_names, mistaken_terms};
 
 /// An agent: its prompt, its model and the tools that it holds, with their contracts.
 ///
@@ -228,6 +229,11 @@ impl AgentBuilder {
                 Err(error) => problems.push(error.to_string()),
             }
         }
+        let declared = self.said.contracts.iter().map(|(name, contract)| (name.as_str(), contract));
+        let given = own.iter().map(|own| (own.name(), &own.contract));
+        for (name, contract) in declared.chain(given) {
+            problems.extend(mistaken_terms(contract).iter().map(|mistake| mistake.told(name)));
+        }
         let agent = self.said.name.clone();
         let Some(model) = self.model.filter(|_| problems.is_empty()) else {
             return Err(AgentError { agent, problems });
@@ -370,6 +376,13 @@ impl Parts {
                     .push(format!("the output schema of `{}` is not valid: {problem}", tool.name));
             }
         }
+        for tool in &tools {
+            let mistakes = mistaken_names(&tool.name, &tool.input_schema, &tool.contract);
+            problems.extend(mistakes.iter().map(|mistake| mistake.told(&tool.name)));
+        }
+        if !self.said.groups.is_empty() {
+            problems.extend(mistaken_for_groups(tools.iter().map(|tool| tool.name.as_str())));
+        }
         problems.extend(mistaken_calls(&tools, |_| true));
         problems.extend(mistaken_groups(&self.said.groups, &tools));
         if !problems.is_empty() {
@@ -426,7 +439,6 @@ pub(crate) fn mistaken_calls(tools: &[agent::Tool], of: impl Fn(&str) -> bool) -
         let probe = probe.map(|probe| ("probe", &probe.tool, &probe.arguments));
         let undo = undo.map(|undo| ("undo", &undo.tool, &undo.arguments));
         for (key, called, arguments) in probe.into_iter().chain(undo) {
-            problems.extend(mistaken_templates(tool, key, arguments));
             // One that does not exist was reported.
             let Some(called) = tools.iter().find(|tool| tool.name == *called) else { continue };
             if key == "probe" && called.contract.effect != EffectClass::Read {
@@ -437,25 +449,6 @@ pub(crate) fn mistaken_calls(tools: &[agent::Tool], of: impl Fn(&str) -> bool) -
                 ));
             }
             problems.extend(mistaken_arguments(&tool.name, key, called, arguments));
-        }
-    }
-    problems
-}
-
-/// Finds arguments that `=args.x` takes from a call and that the call does not have.
-fn mistaken_templates(
-    tool: &agent::Tool,
-    key: &str,
-    arguments: &BTreeMap<String, Value>,
-) -> Vec<String> {
-    let Some(properties) = tool.input_schema["properties"].as_object() else { return Vec::new() };
-    let mut problems = Vec::new();
-    for used in arguments.values().filter_map(|value| value.as_str()?.strip_prefix("=args.")) {
-        let plain = used.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if plain && !properties.contains_key(used) {
-            let help = suggestion(used, "arguments", properties.keys().map(String::as_str));
-            problems
-                .push(format!("the {key} of `{}` takes its argument `{used}`: {help}", tool.name));
         }
     }
     problems

@@ -57,6 +57,18 @@ pub enum Error {
     Unavailable(String),
 }
 
+impl Error {
+    /// Returns whether the run is driven by a living process, or was abandoned a moment ago and its
+    /// tools have not ended yet.
+    pub fn is_leased(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Leased { .. })
+                | Self::Engine(EngineError::Store(StoreError::Leased { .. }))
+        )
+    }
+}
+
 impl From<DriveError> for Error {
     fn from(DriveError::Engine(error): DriveError) -> Self {
         error.into()

@@ -200,6 +200,10 @@ impl Prusik {
     /// Takes a run up again, with a word before it goes on.
     pub async fn resume_with(&self, run: &RunId, word: Word) -> Result<Run, Error> {
         let held = self.engine.open(run).await?;
+        self.go_on(held, word).await
+    }
+
+    async fn go_on(&self, held: Held, word: Word) -> Result<Run, Error> {
         // Nothing is written before all that is needed is there: an intent that is durable and was
         // not performed would come into doubt.
         let prepared = async {
@@ -221,18 +225,32 @@ impl Prusik {
         }
     }
 
-    /// Takes up every run that has not ended, is not parked, and that no living process drives.
-    pub async fn resume_unfinished(&self) -> Result<Vec<Run>, Error> {
+    /// Takes up every run that has not ended, is not parked, and that no living process drives. Each
+    /// comes with why it cannot go on, if it cannot: its agent is gone, or its journal is damaged.
+    pub async fn resume_unfinished(&self) -> Result<Vec<(RunId, Result<Run, Error>)>, Error> {
         let filter = Filter { status: Some("running".to_owned()), ..Filter::default() };
         let mut runs = Vec::new();
-        for row in self.runs(&filter).await? {
-            match self.resume(&row.run).await {
-                Ok(run) => runs.push(run),
-                Err(Error::Engine(EngineError::Store(StoreError::Leased { .. }))) => {}
-                Err(error) => return Err(error),
+        for RunRow { run, .. } in self.runs(&filter).await? {
+            if let Some(resumed) = self.resume_if_unfinished(&run).await {
+                runs.push((run, resumed));
             }
         }
         Ok(runs)
+    }
+
+    /// Takes a run up; none if somebody drives it, or has driven it on since it was listed.
+    pub(crate) async fn resume_if_unfinished(&self, run: &RunId) -> Option<Result<Run, Error>> {
+        let held = match self.engine.open(run).await {
+            Ok(held) => held,
+            Err(EngineError::Store(StoreError::Leased { .. } | StoreError::UnknownRun { .. })) => {
+                return None;
+            }
+            Err(error) => return Some(Err(error.into())),
+        };
+        if held.run().state().status != Status::Running {
+            return held.release().await.err().map(|error| Err(error.into()));
+        }
+        Some(self.go_on(held, Word::default()).await)
     }
 
     /// Returns what a person says before the run goes on. A run that was killed needs no word.

@@ -8,6 +8,7 @@ use prusik_core::input::Input;
 use prusik_core::run::{self, State, Status};
 use prusik_engine::{Command, Controls, Held, Notice, Observer, World};
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::error::Error;
@@ -16,12 +17,18 @@ use crate::cli::park_reason;
 
 /// A run whose lease this process holds, with its model and its tools at hand.
 ///
-/// Dropped before it has been driven to its end, or in the middle, it is given up as if the process had
-/// died: what was under way is looked at when it is resumed.
+/// Dropped before it has been driven to its end, or in the middle, it is abandoned as if the process had
+/// died: what was under way is looked at when it is resumed. Its servers are ended first, in the
+/// background, because a call that still runs could land behind the probe that asks for it; until they
+/// are gone, a few seconds at most, a resume is refused ([`Error::is_leased`]). [`Run::abandon`] does
+/// the same and waits for it.
 #[must_use = "nothing happens before the run is driven"]
 pub struct Run {
     held: Option<Held>,
+    /// Kept here while it is driven: whoever drops the driver has to end the tools.
     driven_with: Option<(World, Tools)>,
+    /// Where what is left to do is done when it is dropped elsewhere.
+    runtime: Option<Handle>,
     inputs: Vec<Input>,
     by: String,
     observer: Arc<dyn Observer>,
@@ -43,7 +50,7 @@ impl Stopper {
         let _ = self.commands.send(Command::Interrupt);
     }
 
-    /// Ends the run where it stands; nothing is undone.
+    /// Ends the run where it stands; nothing is undone but what its open groups did.
     pub fn cancel(&self, reason: impl Into<String>) {
         let (by, reason) = (self.by.clone(), reason.into());
         let _ = self.commands.send(Command::Cancel { by, reason });
@@ -74,6 +81,7 @@ impl Run {
         Self {
             held: Some(held),
             driven_with,
+            runtime: Handle::try_current().ok(),
             inputs,
             by,
             observer: Arc::new(()),
@@ -119,16 +127,30 @@ impl Run {
 
     /// Drives the run until it has ended or is parked. Others may take it then.
     pub async fn drive(mut self) -> Result<Standing, Error> {
-        let (world, tools) = self.driven_with.take().expect("a run is driven once: this takes it");
         let by = format!("process {}", std::process::id());
         let inputs = std::mem::take(&mut self.inputs);
         let observer = Arc::clone(&self.observer);
+        let (world, _) = self.driven_with.as_ref().expect("a run is driven once: this takes it");
         let held = self.held.as_mut().expect("a run is held until it is driven");
-        let driven = held.drive(&world, &by, inputs, &mut self.controls, observer).await;
-        tools.shutdown().await;
+        let driven = held.drive(world, &by, inputs, &mut self.controls, observer).await;
+        let released = self.give_back().await;
         driven?;
-        let held = self.held.take().expect("it was held a moment ago");
-        Ok(Standing::of(held.release().await?))
+        Ok(Standing::of(released?))
+    }
+
+    /// Gives the run up as it is: ends its tools, waits until they are gone, and lets others take it.
+    pub async fn abandon(mut self) -> Result<(), Error> {
+        self.give_back().await.map(drop)
+    }
+
+    /// Ends the tools and then gives the lease back. What is cut off here is finished on drop.
+    async fn give_back(&mut self) -> Result<run::Run, Error> {
+        if let Some((_, tools)) = &self.driven_with {
+            tools.shutdown().await;
+        }
+        self.driven_with = None;
+        let held = self.held.take().expect("a run is held until it is given back");
+        Ok(held.release().await?)
     }
 }
 
@@ -136,9 +158,13 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         let Some(held) = self.held.take() else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(held.release());
-        }
+        let Some((_, tools)) = self.driven_with.take() else { return };
+        // Where no runtime is left, its children were killed with it, and the lease goes back at once.
+        let Some(runtime) = Handle::try_current().ok().or(self.runtime.take()) else { return };
+        runtime.spawn(async move {
+            tools.shutdown().await;
+            drop(held);
+        });
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) struct Tools(pub Toolbox);
 
 impl Tools {
     /// Ends the servers and waits until they are gone.
-    pub(crate) async fn shutdown(self) {
+    pub(crate) async fn shutdown(&self) {
         self.0.shutdown().await;
     }
 }

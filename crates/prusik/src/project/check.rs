@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use prusik_tool::builtin_contract;
+
 use super::config::{CassetteMode, ContractConfig, Effect, KeyConfig, ModelConfig, Provider};
+use super::definition::contract as whole;
 use super::error::{ProjectError, nearest, suggestion};
 use super::servers::is_http;
 use super::{AgentEntry, BUILT_IN_TOOLS, Project};
+use crate::terms::{mistaken_for_groups, mistaken_terms};
 
 /// Longest name of a group.
 const GROUP_NAME_BYTES_MAX: usize = 64;
@@ -135,26 +139,11 @@ fn contract(
     if let Err((message, help)) = tool_exists(project, name) {
         fail(&[], message, &help);
     }
-    let effect = config.effect.unwrap_or(Effect::Write);
-    if config.key.is_some() && effect != Effect::Idempotent {
-        let message = "a `key` makes a call repeatable: it is for `effect: idempotent`".to_owned();
-        fail(&["key"], message, "set `effect: idempotent`, or remove the key");
-    }
-    if config.undo.is_some() && effect == Effect::Read {
-        fail(&["undo"], "a read leaves nothing to undo".to_owned(), "remove `undo`");
-    }
-    for (key, zero) in [
-        ("timeout_ms", config.timeout_ms == Some(0)),
-        ("result_bytes_max", config.result_bytes_max == Some(0)),
-    ] {
-        if zero {
-            fail(&[key], format!("`{key}` is 1 or more"), "leave it out for the default");
-        }
-    }
-    let attempts = config.retry.as_ref().and_then(|retry| retry.attempts_max);
-    if attempts.is_some_and(|attempts| !(1..=100).contains(&attempts)) {
-        let message = "`attempts_max` is between 1 and 100".to_owned();
-        fail(&["retry", "attempts_max"], message, "1 means that nothing is tried again");
+    let own = project.own.iter().find(|tool| tool.name == name);
+    let built_in = own.and_then(|tool| tool.contract.clone()).or_else(|| builtin_contract(name));
+    for mistake in mistaken_terms(&whole(Some(config), built_in.as_ref())) {
+        let path: Vec<&str> = mistake.path.iter().map(String::as_str).collect();
+        fail(&path, mistake.message, &mistake.help);
     }
     for (kind, failure) in &config.failures {
         if failure.when.is_some() && failure.matches.is_some() {
@@ -186,6 +175,11 @@ fn contract(
 }
 
 fn groups(project: &Project, errors: &mut Vec<ProjectError>) {
+    if !project.config.groups.is_empty() {
+        let own = project.own.iter().map(|tool| tool.name.as_str());
+        let mistakes = mistaken_for_groups(own).into_iter();
+        errors.extend(mistakes.map(|mistake| project.source.error(&["groups"], mistake)));
+    }
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, config) in &project.config.groups {
         let mut fail = |index: Option<usize>, message: String, help: &str| {

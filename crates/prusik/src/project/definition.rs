@@ -15,6 +15,7 @@ use super::config::{
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
 use super::{AgentEntry, Project, SHELL_TOOL, Server};
 use crate::library::mistaken_calls;
+use crate::terms::{Mistake, mistaken_names};
 
 /// What a connected tool says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,14 @@ pub struct ToolFacts {
     pub output_schema: Option<Value>,
     /// The contract that a built-in tool comes with. A server's tool has none that is trusted.
     pub contract: Option<Contract>,
+}
+
+/// What a contract of a tool that no server has does to a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StrayContracts {
+    Refused,
+    /// Somebody else tells of it.
+    Left,
 }
 
 impl Project {
@@ -71,6 +80,15 @@ impl Project {
         name: Option<&str>,
         tools: &[ToolFacts],
     ) -> Result<Agent, ProjectErrors> {
+        self.definition(name, tools, StrayContracts::Refused)
+    }
+
+    pub(super) fn definition(
+        &self,
+        name: Option<&str>,
+        tools: &[ToolFacts],
+        strays: StrayContracts,
+    ) -> Result<Agent, ProjectErrors> {
         let agent = self.agent(name)?;
         let mut errors = Vec::new();
         let alias = self.model_alias(agent);
@@ -79,6 +97,9 @@ impl Project {
                 agent.source.error(&["model"], format!("there is no model `{alias}`")),
             )
         })?;
+        if strays == StrayContracts::Refused {
+            self.check_contract_names(agent, tools, &mut errors);
+        }
         let tools = self.tools_of(agent, tools, &mut errors);
         let definition = Agent {
             name: agent.name.clone(),
@@ -140,8 +161,7 @@ impl Project {
                 errors.push(self.no_such_tool(agent, index, pattern, &known));
             }
         }
-        self.check_contract_names(agent, &known, errors);
-
+        self.check_group_names(agent, &known, errors);
         let shown = known
             .keys()
             .copied()
@@ -211,20 +231,21 @@ impl Project {
                 ),
             );
         }
-        if let (Some(config), Some(KeyPlace::Argument(argument))) = (config, &contract.key)
-            && config.key.is_some()
+        let declared = |key: &str| match key {
+            "key" => config.is_some_and(|config| config.key.is_some()),
+            "probe" => config.is_some_and(|config| config.probe.is_some()),
+            "undo" => config.is_some_and(|config| config.undo.is_some()),
+            _ => false,
+        };
+        for Mistake { path, message, help } in mistaken_names(name, &facts.input_schema, &contract)
         {
-            let arguments = facts.input_schema["properties"].as_object();
-            if !arguments.is_some_and(|arguments| arguments.contains_key(argument)) {
-                let message = format!("`{name}` has no argument `{argument}`");
-                let names = arguments.into_iter().flat_map(|map| map.keys().map(String::as_str));
-                let help = suggestion(argument, "arguments", names.collect::<Vec<_>>());
-                let path = ["tools", name, "key", "argument"];
-                errors.push(self.source.error(&path, message).with_help(help));
-            }
-        }
-        if let Some(config) = config {
-            self.check_template_arguments(name, config, errors, facts);
+            // What a tool of the program says of itself stands in no file of the project.
+            let path: Vec<&str> = if declared(&path[0]) {
+                ["tools", name].into_iter().chain(path.iter().map(String::as_str)).collect()
+            } else {
+                vec!["tools"]
+            };
+            errors.push(self.source.error(&path, message).with_help(help));
         }
         Tool {
             name: facts.name.clone(),
@@ -233,38 +254,6 @@ impl Project {
             output_schema: facts.output_schema.clone(),
             contract,
             shown,
-        }
-    }
-
-    /// Checks that `=args.x` of a probe or an undo names arguments that the call has, where the
-    /// schema lists them all.
-    fn check_template_arguments(
-        &self,
-        name: &str,
-        config: &ContractConfig,
-        errors: &mut Vec<ProjectError>,
-        facts: &ToolFacts,
-    ) {
-        let Some(properties) = facts.input_schema["properties"].as_object() else { return };
-        let templates = [
-            ("probe", config.probe.as_ref().map(|probe| &probe.arguments)),
-            ("undo", config.undo.as_ref().map(|undo| &undo.arguments)),
-        ];
-        for (key, arguments) in templates {
-            for (argument, template) in arguments.into_iter().flatten() {
-                let Some(used) = template.0.as_str().and_then(|text| text.strip_prefix("=args."))
-                else {
-                    continue;
-                };
-                let plain = used.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-                if plain && !properties.contains_key(used) {
-                    let message = format!("`{name}` has no argument `{used}`");
-                    let names = properties.keys().map(String::as_str);
-                    let help = suggestion(used, "arguments", names);
-                    let path = ["tools", name, key, "arguments", argument];
-                    errors.push(self.source.error(&path, message).with_help(help));
-                }
-            }
         }
     }
 
@@ -313,15 +302,16 @@ impl Project {
     fn check_contract_names(
         &self,
         agent: &AgentEntry,
-        known: &BTreeMap<&str, &ToolFacts>,
+        tools: &[ToolFacts],
         errors: &mut Vec<ProjectError>,
     ) {
+        let known: BTreeSet<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
         for server in self.servers_for(agent) {
             let prefix = format!("{}__", server.name);
             let own: Vec<&str> =
-                known.keys().filter(|name| name.starts_with(&prefix)).copied().collect();
+                known.iter().filter(|name| name.starts_with(&prefix)).copied().collect();
             for name in self.config.tools.keys().filter(|name| name.starts_with(&prefix)) {
-                if !known.contains_key(name.as_str()) {
+                if !known.contains(name.as_str()) {
                     let message = format!(
                         "the server `{}` has no tool `{}`",
                         server.name,
@@ -332,11 +322,23 @@ impl Project {
                     errors.push(self.source.error(&["tools", name], message).with_help(help));
                 }
             }
+        }
+    }
+
+    fn check_group_names(
+        &self,
+        agent: &AgentEntry,
+        known: &BTreeMap<&str, &ToolFacts>,
+        errors: &mut Vec<ProjectError>,
+    ) {
+        for server in self.servers_for(agent) {
+            let prefix = format!("{}__", server.name);
             for (group, config) in &self.config.groups {
                 for (index, tool) in config.tools.iter().enumerate() {
                     if tool.starts_with(&prefix) && !known.contains_key(tool.as_str()) {
+                        let own = known.keys().filter(|name| name.starts_with(&prefix)).copied();
                         let tools = format!("tools of `{}`", server.name);
-                        let help = suggestion(tool, &tools, own.clone());
+                        let help = suggestion(tool, &tools, own.collect::<Vec<_>>());
                         let message = format!("there is no tool `{tool}`");
                         let path = ["groups", group, "tools", &index.to_string()];
                         errors.push(self.source.error(&path, message).with_help(help));

@@ -4,6 +4,7 @@
 //! layout stay as people wrote them. What comes of it is read again and compared: unless it says
 //! exactly what the file said before and the new entries besides, nothing is written.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -188,7 +189,7 @@ fn added(
     };
     let line = line_of(entry);
     match &entry.value.shape {
-        Shape::Null => Ok(lines.behind(line, &blocks(2))),
+        Shape::Null => Ok(nothing(lines, entry, &blocks(2))),
         Shape::Map(own) if own.is_empty() => emptied(lines, entry, &blocks(2)),
         Shape::Map(own) => {
             let first = own.first().ok_or("`tools` has no entry")?;
@@ -211,15 +212,36 @@ fn emptied(lines: &Lines<'_>, entry: &Entry, blocks: &str) -> Result<Change, Str
     if !line[open + 1..close].trim().is_empty() || !line[..open].trim_end().ends_with(':') {
         return Err(braces.to_owned());
     }
+    Ok(instead(lines, entry, open..close + 1, blocks))
+}
+
+/// Puts lines below `tools:`, where a word for nothing may stand.
+fn nothing(lines: &Lines<'_>, entry: &Entry, blocks: &str) -> Change {
+    let line = lines.get(line_of(entry));
+    let word = line.find(':').and_then(|colon| {
+        let value = &line[colon + 1..];
+        let start = colon + 1 + value.len() - value.trim_start().len();
+        let word = line[start..].split_whitespace().next()?;
+        ["null", "Null", "NULL", "~"].contains(&word).then_some(start..start + word.len())
+    });
+    match word {
+        Some(word) => instead(lines, entry, word, blocks),
+        None => lines.behind(line_of(entry), blocks),
+    }
+}
+
+/// Puts lines below the one of `entry`, whose value is taken out of it.
+fn instead(lines: &Lines<'_>, entry: &Entry, value: Range<usize>, blocks: &str) -> Change {
+    let line = lines.get(line_of(entry));
     let start = lines.starts[line_of(entry) - 1];
-    let kept = line[..open].trim_end();
-    let rest = &line[close + 1..];
+    let kept = line[..value.start].trim_end();
+    let rest = &line[value.end..];
     let removed = line.len() - kept.len();
     let comment = if rest.trim().is_empty() { "" } else { rest.trim_end() };
     let new = format!("{comment}\n{}", blocks.trim_end_matches('\n'));
     // A byte-order mark stands before the first line.
     let mark = lines.text[start..].len() - lines.text[start..].trim_start_matches('\u{feff}').len();
-    Ok(Change { at: start + mark + kept.len(), removed, new })
+    Change { at: start + mark + kept.len(), removed, new }
 }
 
 /// Returns the last line that belongs to `tools`: what is blank before the next key, or a comment
@@ -316,7 +338,12 @@ mod tests {
         let fixed = fixed(text, &tools).unwrap();
         // Every line of the old text is still there, in order.
         let mut rest = fixed.text.lines();
-        for line in text.lines().filter(|line| !line.contains("tools: {")) {
+        let is_replaced = |line: &str| {
+            ["{", "~", "null"].iter().any(|value| {
+                line.trim_start_matches('\u{feff}').starts_with(&format!("tools: {value}"))
+            })
+        };
+        for line in text.lines().filter(|line| !is_replaced(line)) {
             assert!(rest.any(|found| found == line), "{line:?} is gone:\n{}", fixed.text);
         }
         let value = parsed(&fixed.text).unwrap().root.to_value();
@@ -337,6 +364,8 @@ mod tests {
             "tools: # none yet\n",
             "tools: {}\n",
             "tools: { } # none yet\n",
+            "tools: null\n",
+            "tools: ~ # none yet\n",
             "tools:\n  a__b:\n    effect: read # as tried\n  # That was all.\n",
             "tools:\n      a__b: { effect: read }\n",
             "tools:\n  s__new: # half\n    timeout_ms: 5\n",

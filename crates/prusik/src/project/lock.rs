@@ -12,7 +12,7 @@ use prusik_core::ids::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::{Place, ProjectError};
+use super::error::{Place, ProjectError, ProjectErrors};
 use crate::cli::text::steers;
 
 /// The file's name, in the project's folder.
@@ -21,7 +21,8 @@ pub const LOCK_FILE: &str = "prusik.lock";
 const VERSION: u32 = 1;
 /// Largest lock that is read, in bytes: some thousand tools.
 const LOCK_BYTES_MAX: u64 = 64 * 1024 * 1024;
-const WAY_OUT: &str = "`prusik lock` asks the servers and writes it anew";
+const WAY_OUT: &str = "settle a merge in it, or bring it back from version control; `prusik lock \
+     --force` writes it anew, as if all tools were new";
 
 /// What was locked, by server and by the server's own name of the tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,6 +118,26 @@ impl LockDifference {
     }
 }
 
+/// Why a lock cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A later Prusik wrote it, and knows what it means.
+    Newer(ProjectError),
+    Damaged(ProjectError),
+}
+
+impl From<Unreadable> for ProjectErrors {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Newer(error) | Unreadable::Damaged(error) => error.into(),
+        }
+    }
+}
+
+fn damaged(message: String) -> ProjectError {
+    ProjectError::of_file(LOCK_FILE, message).with_help(WAY_OUT)
+}
+
 impl Lock {
     /// Makes a lock of what the servers say. `servers` names all that were asked: one without any
     /// tool is locked, too.
@@ -139,8 +160,8 @@ impl Lock {
     }
 
     /// Reads the lock of the project in `root`; none if there is no such file.
-    pub fn read(root: &Path) -> Result<Option<Self>, ProjectError> {
-        let fail = |message: String| ProjectError::of_file(LOCK_FILE, message).with_help(WAY_OUT);
+    pub fn read(root: &Path) -> Result<Option<Self>, Unreadable> {
+        let fail = |message: String| Unreadable::Damaged(damaged(message));
         let path = root.join(LOCK_FILE);
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
@@ -156,18 +177,35 @@ impl Lock {
     }
 
     /// Reads a lock, and checks each digest in it.
-    pub fn parse(text: &str) -> Result<Self, ProjectError> {
-        let fail = |message: String| ProjectError::of_file(LOCK_FILE, message).with_help(WAY_OUT);
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+        /// What every version has, whatever else there is.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u64,
+        }
+        if let Ok(Versioned { version }) = serde_json::from_str(text)
+            && version > u64::from(VERSION)
+        {
+            let message = format!("has version {version}; this Prusik reads {VERSION}");
+            let help = "use the Prusik that wrote it, or a later one; `prusik lock` does not write \
+                        over what it does not know";
+            let error = ProjectError::of_file(LOCK_FILE, message).with_help(help);
+            return Err(Unreadable::Newer(error));
+        }
+        Self::checked(text).map_err(Unreadable::Damaged)
+    }
+
+    fn checked(text: &str) -> Result<Self, ProjectError> {
         let lock: Self = serde_json::from_str(text).map_err(|error| {
             let whole = error.to_string();
             let message = whole.split(" at line ").next().unwrap_or(&whole).to_owned();
             let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).max(1);
             let place = Place { line: count(error.line()), column: count(error.column()) };
-            ProjectError { place: Some(place), ..fail(format!("is not a lock: {message}")) }
+            ProjectError { place: Some(place), ..damaged(format!("is not a lock: {message}")) }
         })?;
         if lock.version != VERSION {
             let version = lock.version;
-            return Err(fail(format!("has version {version}; this Prusik reads {VERSION}")));
+            return Err(damaged(format!("has version {version}; this Prusik reads {VERSION}")));
         }
         for (server, tools) in &lock.servers {
             for (tool, locked) in tools {
@@ -179,7 +217,7 @@ impl Lock {
                         column: 1,
                     });
                     let message = format!("what it holds of `{name}` does not fit its digest");
-                    return Err(ProjectError { place, ..fail(message) });
+                    return Err(ProjectError { place, ..damaged(message) });
                 }
             }
         }
@@ -293,7 +331,7 @@ mod tests {
             (text.replacen("\"servers\"", "<<<<<<< HEAD\n\"servers\"", 1), "prusik.lock:3:3"),
             (text.replace("\"description\"", "\"descripton\""), "unknown field `descripton`"),
         ] {
-            let error = Lock::parse(&bad).unwrap_err().to_string();
+            let error = ProjectErrors::from(Lock::parse(&bad).unwrap_err()).to_string();
             assert!(error.contains(said) && error.contains("prusik lock"), "{error}");
         }
     }

@@ -8,7 +8,7 @@ use prusik_check::{
 use prusik_core::agent::Agent;
 use serde_json::Value;
 
-use super::definition::contract;
+use super::definition::{StrayContracts, contract};
 use super::error::{ProjectError, ProjectErrors, suggestion};
 use super::lock::{LockDifference, Said};
 use super::{PROJECT_FILE, Place, Project, Provider, ToolFacts};
@@ -92,14 +92,15 @@ impl Project {
             catalogue.strays = self.review_strays(&known);
         }
         let mut agents = Vec::new();
-        // Contracts of tools that are not there stand in the way of every definition.
-        if catalogue.strays.is_empty() {
-            for entry in self.agents() {
-                match self.agent_definition(Some(&entry.name), &offered) {
-                    Ok(agent) => agents.push(agent),
-                    Err(errors) if heard == Heard::All => return Err(errors),
-                    Err(_) => {}
-                }
+        let rule = Rule::ContractWithoutTool;
+        // A stray contract is an error of its own; what it entails need not be told beside it.
+        let is_failure =
+            !catalogue.strays.is_empty() && !catalogue.settings.allow.contains_key(&rule);
+        for entry in self.agents() {
+            match self.definition(Some(&entry.name), &offered, StrayContracts::Left) {
+                Ok(agent) => agents.push(agent),
+                Err(errors) if heard == Heard::All && !is_failure => return Err(errors),
+                Err(_) => {}
             }
         }
         catalogue.agents = agents.iter().map(|agent| self.review_agent(agent)).collect();

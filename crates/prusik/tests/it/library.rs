@@ -136,13 +136,62 @@ async fn a_program_that_is_killed_in_the_middle_of_a_write_asks_and_does_it_once
     let prusik = bookkeeper(folder.path());
     let mut runs = prusik.resume_unfinished().await.unwrap();
     assert_eq!(runs.len(), 1);
-    let done = runs.remove(0).drive().await.unwrap();
+    let done = runs.remove(0).1.unwrap().drive().await.unwrap();
     assert!(done.is_success(), "{:?}", done.status());
     assert_eq!(done.answer(), Some("{\"booked\":true}"));
     let probed = prusik.events(done.id()).await.unwrap();
     let probed = probed.iter().any(|fact| matches!(fact.event, prusik::Event::CallProbed(_)));
     assert!(probed, "nobody asked whether the call had landed");
     assert_eq!(ledger(folder.path()), 1);
+}
+
+/// A call that goes on while its driver is dropped lands before anybody asks whether it has.
+#[tokio::test]
+async fn a_run_whose_driver_is_dropped_in_the_middle_of_a_call_pays_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("slow"), "0.5").unwrap();
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/ledger.py");
+    let script = "turns: [{ call: [{ tool: s__pay, arguments: { name: Ann } }] }, { say: done }]";
+    let probe = prusik::json!({
+        "tool": "s__find", "arguments": {"name": "=args.name"}, "landed": "result.found",
+        "result": "{'name': args.name}", "wait_ms": 0,
+    });
+    let probe = serde_json::from_value(probe).unwrap();
+    let pay = Contract { probe: Some(probe), ..Contract::of(EffectClass::Write) };
+    let agent = Agent::builder("main")
+        .prompt("You pay.")
+        .model(Model::script(script).unwrap())
+        .server(McpServer::stdio("s", "python3", [server, "ledger.jsonl"]).cwd(folder))
+        .hold("s__pay")
+        .contract("s__pay", pay)
+        .contract("s__find", Contract::of(EffectClass::Read));
+    let prusik = Prusik::open(folder.join("runs.db")).unwrap().with(agent.build().unwrap());
+    let run = prusik.start(None, "Pay.").await.unwrap();
+    let id = run.id().clone();
+    let ms = std::time::Duration::from_millis;
+    let begun = async {
+        while !folder.join("begun").exists() {
+            tokio::time::sleep(ms(5)).await;
+        }
+    };
+    tokio::select! {
+        () = begun => {}
+        _ = run.drive() => panic!("it was to be dropped"),
+    }
+    let mut refused = 0;
+    let again = loop {
+        match prusik.resume(&id).await {
+            Ok(run) => break run,
+            Err(error) if error.is_leased() => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+        tokio::time::sleep(ms(10)).await;
+    };
+    let done = again.drive().await.unwrap();
+    assert!(done.is_success(), "{:?}", done.status());
+    assert!(refused > 0, "it was taken while its server ran");
+    assert_eq!(ledger(folder), 1);
 }
 
 #[tokio::test]

@@ -83,6 +83,8 @@ fn a_file_that_cannot_be_edited_safely_is_left_with_the_skeleton_told() {
     let text = said(&output);
     assert!(code(&output) == 2 && text.contains("is left as it is"), "{text}");
     assert!(text.contains("tools:\n  crm__get_user:\n    effect: write"), "{text}");
+    // What was found is told all the same.
+    assert!(text.contains("effect-undeclared"), "{text}");
     assert_eq!(yaml(folder), before);
 
     project(folder, &[("crm", tools())], "");
@@ -95,6 +97,7 @@ fn a_file_that_cannot_be_edited_safely_is_left_with_the_skeleton_told() {
     let text = said(&output);
     assert!(code(&output) == 2 && text.contains("read-only"), "{text}");
     assert!(text.contains("crm__get_user:\n    effect: write"), "{text}");
+    assert!(text.contains("effect-undeclared"), "{text}");
     assert_eq!(yaml(folder), before);
     let left: Vec<_> = fs::read_dir(folder)
         .unwrap()

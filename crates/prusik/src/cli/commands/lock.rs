@@ -7,12 +7,13 @@ use crate::assemble;
 use crate::cli::args::LockArgs;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
-use crate::cli::text::{counted, printable};
-use crate::project::lock::{LOCK_FILE, Lock, LockDifference, Said};
-use crate::project::{ListedTool, Project};
+use crate::cli::text::{counted, printable, within_line};
+use crate::project::lock::{LOCK_FILE, Lock, LockDifference, Said, Unreadable};
+use crate::project::{ListedTool, Project, ProjectErrors};
 
 pub async fn lock(place: &Place, args: &LockArgs) -> Result<Exit, Stopped> {
     let project = place.project()?;
+    let before = before(&project, args)?;
     let listed = assemble::listed(&project).await?;
     if let Some(problem) = &listed.problem {
         // A lock without one of the servers would be a hole in it.
@@ -20,8 +21,6 @@ pub async fn lock(place: &Place, args: &LockArgs) -> Result<Exit, Stopped> {
         return Ok(Exit::Unavailable);
     }
     let lock = of(&project, &listed.tools);
-    // One that cannot be read is written anew: that is what this command is for.
-    let before = Lock::read(project.root()).ok().flatten();
     let difference = match &before {
         Some(before) => before.difference(&lock),
         None => LockDifference {
@@ -55,6 +54,19 @@ pub async fn lock(place: &Place, args: &LockArgs) -> Result<Exit, Stopped> {
     Ok(if args.check && !is_current { Exit::Failed } else { Exit::Done })
 }
 
+/// Returns the lock as it is. One that cannot be read is what somebody reviewed all the same: it is not
+/// written over unasked, and one of a later version never.
+fn before(project: &Project, args: &LockArgs) -> Result<Option<Lock>, Stopped> {
+    match Lock::read(project.root()) {
+        Ok(before) => Ok(before),
+        Err(Unreadable::Damaged(error)) if args.force => {
+            complain(&format!("warning: it is written over: {}", printable(&error.to_string())));
+            Ok(None)
+        }
+        Err(unreadable) => Err(ProjectErrors::from(unreadable).into()),
+    }
+}
+
 /// Returns a lock of the tools that servers listed. The built-in ones come with the binary.
 pub fn of(project: &Project, tools: &[ListedTool]) -> Lock {
     let servers = project.servers().map(|server| server.name.as_str());
@@ -64,13 +76,13 @@ pub fn of(project: &Project, tools: &[ListedTool]) -> Lock {
 fn told(difference: &LockDifference) -> String {
     let mut text = String::new();
     for name in &difference.added {
-        text.push_str(&format!("+ {}\n", printable(name)));
+        text.push_str(&format!("+ {}\n", within_line(name)));
     }
     for (name, what) in &difference.changed {
-        text.push_str(&format!("~ {}: {what}\n", printable(name)));
+        text.push_str(&format!("~ {}: {what}\n", within_line(name)));
     }
     for name in &difference.removed {
-        text.push_str(&format!("- {}\n", printable(name)));
+        text.push_str(&format!("- {}\n", within_line(name)));
     }
     text
 }

@@ -14,7 +14,7 @@ use crate::assemble::{self, Listed};
 use crate::cli::args::{CheckArgs, Level, LintArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
-use crate::cli::text::{Paint, counted, printable};
+use crate::cli::text::{Paint, counted, printable, within_line};
 use crate::project::fix::{self, Undeclared};
 use crate::project::lock::{Lock, LockDifference};
 use crate::project::{Heard, ListedTool, PROJECT_FILE, Project, ProjectErrors, suggestion};
@@ -45,9 +45,7 @@ pub async fn lint(place: &Place, args: &LintArgs) -> Result<Exit, Stopped> {
         return explain(place, id);
     }
     let mut reviewed = review(place, From::of(args.locked)).await?;
-    if args.fix && !mend(&mut reviewed, args.dry_run)? {
-        return Ok(Exit::Misuse);
-    }
+    let is_mended = !args.fix || mend(&mut reviewed, args.dry_run)?;
     let lint = &reviewed.lint;
     if args.sarif {
         put_sarif(&lint.findings, &lint.suppressed, reviewed.listed.problem.as_ref());
@@ -57,7 +55,7 @@ pub async fn lint(place: &Place, args: &LintArgs) -> Result<Exit, Stopped> {
         put(&told(&lint.findings, Paint::for_stdout()));
         put(&summary(lint.tools, lint.counts(), lint.suppressed.len()));
     }
-    Ok(exit(&reviewed, lint.counts(), args.deny))
+    Ok(if is_mended { exit(&reviewed, lint.counts(), args.deny) } else { Exit::Misuse })
 }
 
 fn explain(place: &Place, id: &str) -> Result<Exit, Stopped> {
@@ -185,10 +183,11 @@ fn mend(reviewed: &mut Reviewed, dry_run: bool) -> Result<bool, Stopped> {
     }
     if let Err(problem) = write_atomically(&path, &fixed.text) {
         let blocks: Vec<&str> = fixed.inserted.iter().map(|(_, block)| block.as_str()).collect();
-        return Err(Stopped::misuse(format!(
-            "{problem}\n  help: put this into it yourself:\n\n{}",
+        complain(&format!(
+            "error: {problem}\n  help: put this into it yourself:\n\n{}",
             blocks.concat()
-        )));
+        ));
+        return Ok(false);
     }
     complain(&format!("{PROJECT_FILE}: {number} written, marked `# review:` for you to look at"));
     let project = Project::load(reviewed.project.root())?;
@@ -241,7 +240,7 @@ fn told(findings: &[Finding], paint: Paint) -> String {
             (None, None) => PROJECT_FILE.to_owned(),
         };
         if about.as_ref() != Some(&name) {
-            text.push_str(&format!("{}\n", paint.bold(&printable(&name))));
+            text.push_str(&format!("{}\n", paint.bold(&within_line(&name))));
             about = Some(name);
         }
         let severity = match finding.severity {
@@ -250,14 +249,14 @@ fn told(findings: &[Finding], paint: Paint) -> String {
             Severity::Note => paint.cyan("note"),
         };
         let place = finding.place.as_ref().map_or(String::new(), |place| {
-            format!("{}:{}:{}: ", place.file, place.line, place.column)
+            format!("{}:{}:{}: ", within_line(&place.file), place.line, place.column)
         });
         text.push_str(&format!(
             "  {severity} {}{}\n    help: {}\n    {}\n",
             paint.dim(&place),
-            printable(&finding.message),
-            printable(&finding.help),
-            paint.dim(&format!("{} {}", finding.rule.id(), finding.at)),
+            within_line(&finding.message),
+            within_line(&finding.help),
+            paint.dim(&format!("{} {}", finding.rule.id(), within_line(&finding.at))),
         ));
     }
     text
@@ -268,9 +267,9 @@ fn answers(report: &Report, paint: Paint) -> String {
     for section in &report.sections {
         text.push_str(&format!("{}\n", paint.bold(section.question.text())));
         for agent in &section.agents {
-            text.push_str(&format!("\nagent {}\n", printable(&agent.agent)));
+            text.push_str(&format!("\nagent {}\n", within_line(&agent.agent)));
             for tool in &agent.tools {
-                text.push_str(&format!("  {}\n", paint.bold(&printable(&tool.tool))));
+                text.push_str(&format!("  {}\n", paint.bold(&within_line(&tool.tool))));
                 for fact in &tool.facts {
                     let about = paint.dim(&format!("{:<18}", fact.about));
                     let said = printable(&fact.text).replace('\n', &format!("\n{:23}", ""));

@@ -2,8 +2,12 @@
 
 use std::convert::Infallible;
 
+use std::collections::BTreeMap;
+
+use prusik_core::contract::{KeyPlace, RetryPolicy, Undo};
+
 use super::bank::{Bank, find, pay, take_back};
-use crate::{Agent, AgentBuilder, Budget, Model};
+use crate::{Agent, AgentBuilder, Budget, Contract, EffectClass, Model, Prusik};
 
 /// Does anything.
 #[crate::tool(effect = "write", undo(tool = "find", arguments(id = "=result.")))]
@@ -57,6 +61,52 @@ fn said(builder: AgentBuilder) -> String {
         Ok(_) => "it was built".to_owned(),
         Err(error) => error.to_string(),
     }
+}
+
+/// Does anything, under a name that is taken where there are groups.
+#[crate::tool(effect = "read")]
+async fn commit_group() -> Result<(), Infallible> {
+    Ok(())
+}
+
+/// What a project's file may not say of a tool, a program may not either.
+#[test]
+fn a_contract_of_a_program_is_checked_as_a_files_is() {
+    let bank = Bank::new();
+    let all = || {
+        let tools = agent().tool(pay(bank.clone())).tool(find(bank.clone()));
+        tools.tool(take_back(bank.clone()))
+    };
+    let of = |contract: Contract| said(agent().contract("bank__pay", contract));
+    let call = KeyPlace::Call;
+    let undo = Undo { tool: "bank__undo".to_owned(), arguments: BTreeMap::new() };
+    let (write, read) = (Contract::of(EffectClass::Write), Contract::of(EffectClass::Read));
+    let never = RetryPolicy { attempts_max: 0, ..write.retry };
+    let key = Some(KeyPlace::Argument("kee".to_owned()));
+    let keyed = Contract { key, ..Contract::of(EffectClass::Idempotent) };
+    for (said, expected) in [
+        (of(Contract { key: Some(call), ..write.clone() }), "it is for `effect: idempotent`"),
+        (of(Contract { undo: Some(undo), ..read }), "a read leaves nothing to undo"),
+        (of(Contract { retry: never, ..write.clone() }), "`attempts_max` is between 1 and 100"),
+        (of(Contract { timeout_ms: 0, ..write.clone() }), "`timeout_ms` is 1 or more"),
+        (of(Contract { result_bytes_max: 0, ..write }), "`result_bytes_max` is 1 or more"),
+        (said(all().contract("find", keyed)), "`find` has no argument `kee`"),
+        (said(all().tool(commit_group()).group("a", ["pay"])), "is how a model closes one"),
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert_eq!(said(all().tool(commit_group())), "it was built");
+}
+
+#[test]
+fn a_projects_groups_take_the_names_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "models: { default: { provider: scripted, script: s.yaml } }\ngroups: { a: { tools: [write] } }\n";
+    std::fs::write(folder.path().join("prusik.yaml"), yaml).unwrap();
+    std::fs::write(folder.path().join("s.yaml"), "turns: [{ say: x }]").unwrap();
+    let loaded = Prusik::project_with(folder.path(), [commit_group()]);
+    let error = loaded.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("a tool is called `commit_group`"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::bank::{Bank, clerk, pay};
 use crate::{
-    Agent, Budget, Cancelled, Error, Filter, Model, OnFailure, OutputError, Prusik, Verdict, Word,
+    Agent, AgentBuilder, Budget, Cancelled, Error, Filter, Model, OnFailure, OutputError, Prusik,
+    Verdict, Word,
 };
 
 const PAYS_ANN: &str = "
@@ -214,10 +215,107 @@ async fn a_dropped_run_is_taken_up_again_and_its_write_is_asked_about() {
             break;
         }
     }
-    assert_eq!(again[0].id(), &id);
-    let done = again.remove(0).drive().await.unwrap();
+    assert_eq!(again[0].0, id);
+    let done = again.remove(0).1.unwrap().drive().await.unwrap();
     assert_eq!(done.output::<Paid>().unwrap(), Paid { id: 1 });
     assert_eq!(bank.read().len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_go_on_stands_in_nobodys_way() {
+    let bank = Bank::new();
+    let store: Arc<dyn crate::custom::Store> = Arc::new(crate::custom::MemoryStore::new());
+    let at = |agent: AgentBuilder| {
+        Prusik::with_store(Arc::clone(&store)).unwrap().with(agent.build().unwrap())
+    };
+    let removed = Agent::builder("gone").prompt("You go.").model(Model::script(PAYS_ANN).unwrap());
+    let (gone, kept) = (at(removed), at(clerk(&bank, PAYS_ANN)));
+    let lost = gone.start("gone", "Pay.").await.unwrap();
+    let lost_id = lost.id().clone();
+    lost.abandon().await.unwrap();
+    let mut good = Vec::new();
+    for _ in 0..2 {
+        let run = kept.start("clerk", "Pay.").await.unwrap();
+        good.push(run.id().clone());
+        run.abandon().await.unwrap();
+    }
+    let mut resumed = kept.resume_unfinished().await.unwrap();
+    assert_eq!(resumed.len(), 3);
+    let at = resumed.iter().position(|(id, _)| *id == lost_id).unwrap();
+    let error = resumed.remove(at).1.err().unwrap().to_string();
+    assert!(error.contains("no agent `gone`"), "{error}");
+    // Its lease was not kept.
+    gone.resume(&lost_id).await.unwrap().abandon().await.unwrap();
+    for (id, run) in resumed {
+        assert!(good.contains(&id));
+        assert!(run.unwrap().drive().await.unwrap().is_success());
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_parked_since_it_was_listed_stays_parked() {
+    let bank = Bank::new();
+    let prusik = at(clerk(&bank, PAYS_ANN).build().unwrap());
+    let run = prusik.start("clerk", "Pay.").await.unwrap();
+    let id = run.id().clone();
+    assert!(prusik.resume_if_unfinished(&id).await.is_none(), "it is driven here");
+    run.stopper().interrupt();
+    let parked = run.drive().await.unwrap();
+    assert!(matches!(parked.status(), Status::Parked(_)), "{:?}", parked.status());
+    assert!(prusik.resume_if_unfinished(&id).await.is_none());
+    assert!(matches!(prusik.show(&id).await.unwrap().status(), Status::Parked(_)));
+    assert!(prusik.resume(&id).await.unwrap().drive().await.unwrap().is_success());
+    assert!(prusik.resume_if_unfinished(&id).await.is_none(), "it has ended");
+}
+
+/// Whatever future is dropped, and wherever, no lease is kept by it.
+#[test]
+fn what_is_dropped_keeps_no_lease() {
+    let bank = Bank::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let agent = clerk(&bank, PAYS_ANN).build().unwrap();
+    let prusik = Prusik::open(folder.path().join("runs.db")).unwrap().with(agent);
+    let run = runtime.block_on(prusik.start("clerk", "Pay.")).unwrap();
+    let id = run.id().clone();
+    let free = |what: &str| {
+        let free = async {
+            for _ in 0..1_000 {
+                match prusik.resume(&id).await {
+                    Ok(run) => return run.abandon().await.unwrap(),
+                    Err(error) => assert!(error.is_leased(), "{error}"),
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            panic!("{what} keeps the lease");
+        };
+        runtime.block_on(free);
+    };
+    // Outside of any runtime.
+    drop(run);
+    free("a dropped run");
+    // In the middle of each step on the way to a run, and before and behind it.
+    for polls in 0..60 {
+        runtime.block_on(async {
+            let mut resuming = Box::pin(prusik.resume(&id));
+            for _ in 0..polls {
+                let polled = std::future::poll_fn(|cx| {
+                    std::task::Poll::Ready(resuming.as_mut().poll(cx).is_ready())
+                });
+                if polled.await {
+                    break;
+                }
+                tokio::task::yield_now().await;
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+        });
+        free("a resume that is cut off");
+    }
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let run = other.block_on(prusik.resume(&id)).unwrap();
+    drop(other);
+    drop(run);
+    free("a run whose runtime is gone");
 }
 
 #[tokio::test]

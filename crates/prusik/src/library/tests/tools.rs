@@ -122,3 +122,39 @@ async fn a_well_declared_agent_has_no_warnings_and_its_report_is_complete() {
     let pay = section.agents[0].tools.iter().find(|tool| tool.tool == "pay").unwrap();
     insta::assert_json_snapshot!(pay);
 }
+
+/// No name that a program gives is one that the attribute needs.
+#[tokio::test]
+async fn tools_may_be_called_like_anything() {
+    /// Calls.
+    #[crate::tool(effect = "read")]
+    async fn call(
+        #[context] call: &crate::Call<'_>,
+        /// Anything.
+        arguments: String,
+    ) -> Result<String, std::convert::Infallible> {
+        let _ = call;
+        Ok(arguments)
+    }
+    /// Argues.
+    #[crate::tool(effect = "read")]
+    async fn arguments(
+        /// Anything.
+        call: u32,
+    ) -> Result<u32, std::convert::Infallible> {
+        Ok(call)
+    }
+    /// Counts what is in the bank.
+    #[crate::tool(effect = "read")]
+    async fn bank(#[state] bank: &Bank) -> Result<usize, std::convert::Infallible> {
+        Ok(bank.read().len())
+    }
+    for (tool, arguments, value) in [
+        (call(), json!({"arguments": "x"}), "x"),
+        (arguments(), json!({"call": 7}), "7"),
+        (bank(Bank::new()), json!({}), "0"),
+    ] {
+        let Outcome::Ok(result) = outcome(&tool, arguments).await else { panic!("{value}") };
+        assert!(format!("{result:?}").contains(value), "{result:?}");
+    }
+}
