@@ -82,6 +82,12 @@ pub fn within_line(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Returns text of several lines as it may be shown below the line that it begins in: no later one
+/// stands where a line of ours would.
+pub fn below(text: &str) -> String {
+    printable(text).replace('\n', "\n  ")
+}
+
 /// Control characters but line feed and tab, and what is not seen or reorders what is.
 pub(crate) fn steers(char: char) -> bool {
     !matches!(char, '\n' | '\t') && prusik_check::hides(char)
@@ -162,6 +168,7 @@ mod tests {
         assert_eq!(printable("a\x1b[31mb"), "a\\u{1b}[31mb");
         assert_eq!(printable("pay \u{202e}001"), "pay \\u{202e}001");
         assert_eq!(one_line("a\n  b\u{200b}", 80), "a b\\u{200b}");
+        assert_eq!(below("a\nb\x1b"), "a\n  b\\u{1b}");
         assert_eq!(within_line("a\n0 errors\r\u{202e}"), "a\\n0 errors\\u{d}\\u{202e}");
         assert_eq!(one_line("abcdef", 4), "abc…");
     }

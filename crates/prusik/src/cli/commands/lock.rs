@@ -7,9 +7,9 @@ use crate::assemble;
 use crate::cli::args::LockArgs;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
-use crate::cli::text::{counted, printable, within_line};
+use crate::cli::text::{below, counted, printable, within_line};
 use crate::project::lock::{LOCK_FILE, Lock, LockDifference, Said, Unreadable};
-use crate::project::{ListedTool, Project, ProjectErrors};
+use crate::project::{ListedTool, Project, ProjectError, ProjectErrors};
 
 pub async fn lock(place: &Place, args: &LockArgs) -> Result<Exit, Stopped> {
     let project = place.project()?;
@@ -17,7 +17,7 @@ pub async fn lock(place: &Place, args: &LockArgs) -> Result<Exit, Stopped> {
     let listed = assemble::listed(&project).await?;
     if let Some(problem) = &listed.problem {
         // A lock without one of the servers would be a hole in it.
-        complain(&format!("error: {}\n  help: nothing is written", printable(problem)));
+        complain(&format!("error: {}\n  help: nothing is written", below(problem)));
         return Ok(Exit::Unavailable);
     }
     let lock = of(&project, &listed.tools);
@@ -60,7 +60,8 @@ fn before(project: &Project, args: &LockArgs) -> Result<Option<Lock>, Stopped> {
     match Lock::read(project.root()) {
         Ok(before) => Ok(before),
         Err(Unreadable::Damaged(error)) if args.force => {
-            complain(&format!("warning: it is written over: {}", printable(&error.to_string())));
+            let told = ProjectError { help: None, ..error }.to_string();
+            complain(&format!("warning: it is written over: {}", printable(&told)));
             Ok(None)
         }
         Err(unreadable) => Err(ProjectErrors::from(unreadable).into()),

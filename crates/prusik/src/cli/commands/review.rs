@@ -14,7 +14,7 @@ use crate::assemble::{self, Listed};
 use crate::cli::args::{CheckArgs, Level, LintArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
-use crate::cli::text::{Paint, counted, printable, within_line};
+use crate::cli::text::{Paint, below, counted, printable, within_line};
 use crate::project::fix::{self, Undeclared};
 use crate::project::lock::{Lock, LockDifference};
 use crate::project::{Heard, ListedTool, PROJECT_FILE, Project, ProjectErrors, suggestion};
@@ -119,7 +119,7 @@ async fn review(place: &Place, from: From) -> Result<Reviewed, Stopped> {
         From::Lock => assemble::locked(&project)?,
     };
     if let Some(problem) = &listed.problem {
-        complain(&format!("error: {}", printable(problem)));
+        complain(&format!("error: {}", below(problem)));
     }
     let drift = match from {
         From::Servers => drift(&project, &listed)?,
