@@ -232,6 +232,11 @@ pub fn children(project: &Project) -> Result<Children, Error> {
     home(project).children()
 }
 
+/// Ends what killed processes of a project have left running.
+pub async fn no_orphans(project: &Project) -> Result<(), Error> {
+    home(project).no_orphans().await
+}
+
 /// Returns how a server is reached, with what the environment adds to that.
 pub fn server_config(
     project: &Project,
