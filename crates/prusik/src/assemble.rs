@@ -37,7 +37,7 @@ const PROTECTED: [&str; 10] = [
     ".git",
 ];
 /// The command that stands for this very binary, so that a project's own servers work uninstalled.
-const SELF_COMMAND: &str = "prusik";
+pub const SELF_COMMAND: &str = "prusik";
 
 /// What a new run is started and driven with.
 pub(crate) struct Assembled {

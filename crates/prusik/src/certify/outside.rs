@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::assemble::SELF_COMMAND;
 use crate::cli::Stopped;
 use crate::project::values::Template;
 use crate::project::{AgentEntry, Project, Server, Transport};
@@ -157,6 +158,9 @@ fn command_reason(root: &Path, command: &str, args: &[&str], depth: usize) -> Op
             "is a program in the words of `{called} {flag}`, which may do anything"
         ));
     }
+    if command == SELF_COMMAND {
+        return None;
+    }
     let path = Path::new(command);
     if !path.is_absolute() && path.components().count() > 1 {
         return climbs(path, depth).then(|| format!("is `{command}`, which is not copied"));
@@ -260,7 +264,7 @@ mod tests {
             "{ command: prusik, args: [demo-bank, --ledger, ledger.jsonl] }",
             "{ command: /bin/cat, args: [./data, --x=1, a/b, '@scope/pkg@1.2', '**/*.md', -v] }",
             "{ command: python3, args: [-m, server, --db, sqlite.db], env: { DEBUG: '1', D: data/x } }",
-            "{ command: sh, args: [server.sh, -c, conf.toml] }",
+            "{ command: sh, args: [server.sh, conf.toml] }",
             "{ command: cat, args: [../x], cwd: deep/er }",
         ] {
             assert_eq!(refused(root, server), None, "{server}");

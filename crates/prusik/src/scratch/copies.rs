@@ -131,7 +131,10 @@ impl Copies {
     }
 
     fn folder(&self, prefix: &str) -> io::Result<PathBuf> {
-        tempfile::Builder::new().prefix(prefix).tempdir_in(self.base.path()).map(|new| new.keep())
+        tempfile::Builder::new()
+            .prefix(prefix)
+            .tempdir_in(self.base.path())
+            .map(tempfile::TempDir::keep)
     }
 }
 

@@ -140,8 +140,10 @@ fn a_read_that_counts_does_not_hold_and_what_is_untested_can_be_denied() {
 fn a_page_that_cannot_be_written_is_told_before_anything_is_called() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let text = "servers:\n  s: { command: touch, args: [asked] }\n";
-    write_files(folder, &[("prusik.yaml", text), ("agents/a.md", "---\nmodel: m\n---\nx\n")]);
+    let text = "models: { m: { provider: openai, model: x } }\nservers:\n  s: { command: touch, args: \
+                [asked] }\n";
+    let agent = "---\nmodel: m\ntools: [s__x]\n---\nx\n";
+    write_files(folder, &[("prusik.yaml", text), ("agents/a.md", agent)]);
     for arguments in
         [["certify", "s", "--report", "none/x.md"], ["check", "a", "--html", "none/x.html"]]
     {
