@@ -154,10 +154,10 @@ impl Copy {
         self.programs.as_ref().map_or(Ok(Vec::new()), Programs::changed)
     }
 
-    /// Gives the packages to the next copy, if they are as they were. What ran here must have ended.
+    /// Gives the packages to the next copy, as they were. What ran here must have ended.
     pub fn done(mut self) -> io::Result<()> {
         let Some(mut programs) = self.programs.take() else { return Ok(()) };
-        if programs.changed()?.is_empty() {
+        if programs.restore(&self.copies.root)? {
             programs.move_to(&self.copies.folder("packages-")?)?;
             self.copies.spare.lock().unwrap_or_else(PoisonError::into_inner).push(programs);
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, FileTimes, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 /// Folders of packages, as tools of developers call them.
@@ -17,6 +17,8 @@ const FILES_MAX: u64 = 200_000;
 const BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Deepest folder of packages. A link may lead round in a circle.
 const DEPTH_MAX: usize = 64;
+/// Most files that are restored one by one.
+const RESTORED_MAX: usize = 64;
 /// What Python makes by itself of what it reads.
 const COMPILED: &str = "__pycache__";
 
@@ -74,7 +76,33 @@ impl Programs {
         Ok(())
     }
 
-    /// Returns the files that are not as they were copied.
+    /// Makes them as they were copied; false if that is easier done by another copy.
+    pub fn restore(&mut self, root: &Path) -> io::Result<bool> {
+        let changed = self.changed()?;
+        if changed.len() > RESTORED_MAX {
+            return Ok(false);
+        }
+        for below in &changed {
+            let (from, to) = (root.join(below), self.folder.join(below));
+            let is_file = |path: &Path| path.symlink_metadata().map(|found| found.is_file());
+            if matches!(is_file(&to), Ok(false)) {
+                return Ok(false);
+            }
+            if self.prints.remove(below).is_some() && !matches!(is_file(&from), Ok(true)) {
+                return Ok(false);
+            }
+            if to.exists() {
+                fs::remove_file(&to)?;
+            }
+            if is_file(&from).is_ok() {
+                copy_file(&from, &to)?;
+                self.prints.insert(below.clone(), Print::of(&to.metadata()?));
+            }
+        }
+        Ok(self.changed()?.is_empty())
+    }
+
+    /// Returns the files and folders that are not as they were copied.
     pub fn changed(&self) -> io::Result<Vec<PathBuf>> {
         let now = prints(&self.folder)?;
         let paths =
@@ -149,10 +177,7 @@ impl Copying<'_> {
             let limit = format!("has more than {FILES_MAX} files or {BYTES_MAX} bytes");
             return Err(self.too_much(&limit));
         }
-        fs::copy(from, to)?;
-        // What Python has compiled counts only for a source of the same time.
-        let times = FileTimes::new().set_modified(found.modified()?);
-        fs::File::open(to)?.set_times(times)
+        copy_file(from, to)
     }
 
     fn too_much(&self, what: &str) -> io::Error {
@@ -161,6 +186,13 @@ impl Copying<'_> {
             "{name} {what}; try it in a folder of its own, whose {name} has only what the servers need"
         ))
     }
+}
+
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    // What Python has compiled counts only for a source of the same time.
+    let times = FileTimes::new().set_modified(from.metadata()?.modified()?);
+    fs::File::open(to)?.set_times(times)
 }
 
 fn prints(folder: &Path) -> io::Result<BTreeMap<PathBuf, Print>> {
@@ -174,6 +206,11 @@ fn prints(folder: &Path) -> io::Result<BTreeMap<PathBuf, Print>> {
             let path = below.join(entry.file_name());
             if kind.is_dir() {
                 if entry.file_name() != COMPILED {
+                    let inode = entry.ino();
+                    found.insert(
+                        path.clone(),
+                        Print { bytes: 0, inode, seconds: 0, nanoseconds: 0 },
+                    );
                     folders.push(path);
                 }
                 continue;
@@ -273,5 +310,27 @@ mod tests {
             changed,
             ["node_modules/a", "node_modules/b", "node_modules/c"].map(PathBuf::from)
         );
+    }
+    #[test]
+    fn what_was_changed_is_restored_or_copied_anew() {
+        let (project, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["a", "b"] {
+            write(&project.path().join("node_modules/x").join(name), "real");
+        }
+        let (from, to) = (project.path(), copy.path());
+        let mut programs = Programs::copy(from, to).unwrap();
+        fs::write(to.join("node_modules/x/a"), "lost").unwrap();
+        fs::remove_file(to.join("node_modules/x/b")).unwrap();
+        write(&to.join("node_modules/x/c"), "new");
+        assert!(programs.restore(from).unwrap());
+        for name in ["a", "b"] {
+            let text = fs::read_to_string(to.join("node_modules/x").join(name)).unwrap();
+            assert_eq!(text, "real");
+        }
+        assert!(!to.join("node_modules/x/c").exists());
+        assert!(programs.changed().unwrap().is_empty());
+        // A folder is more than a file.
+        write(&to.join("node_modules/y/d"), "new");
+        assert!(!programs.restore(from).unwrap());
     }
 }
