@@ -37,7 +37,7 @@ const PROTECTED: [&str; 10] = [
     ".git",
 ];
 /// The command that stands for this very binary, so that a project's own servers work uninstalled.
-const SELF_COMMAND: &str = "prusik";
+pub const SELF_COMMAND: &str = "prusik";
 
 /// What a new run is started and driven with.
 pub(crate) struct Assembled {
@@ -230,6 +230,11 @@ fn home(project: &Project) -> Home {
 /// Returns where the processes that are started for a project are written down.
 pub fn children(project: &Project) -> Result<Children, Error> {
     home(project).children()
+}
+
+/// Ends what killed processes of a project have left running.
+pub async fn no_orphans(project: &Project) -> Result<(), Error> {
+    home(project).no_orphans().await
 }
 
 /// Returns how a server is reached, with what the environment adds to that.

@@ -7,7 +7,7 @@
 mod claim;
 mod garbage;
 mod heard;
-mod outside;
+pub mod outside;
 mod relay;
 mod relay_http;
 mod report;
@@ -18,6 +18,7 @@ mod trials;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use prusik_core::contract::EffectClass;
@@ -33,6 +34,7 @@ use crate::assemble;
 use crate::cli::Stopped;
 use crate::cli::text::printable;
 use crate::project::{Project, ProjectErrors, suggestion};
+use crate::scratch::Copies;
 
 /// Calls of one read that tell of the world.
 const READINGS_MAX: usize = 4;
@@ -59,11 +61,13 @@ pub enum Effects {
     Live,
 }
 
-/// Tries all that is claimed of the named tools. `say` is told what will be called.
+/// Tries all that is claimed of the named tools. `say` is told what will be called. When `stop` is over
+/// first, all servers are ended and all copies removed.
 pub async fn certify(
     project: Project,
     order: Order,
     say: &(dyn Fn(&str) + Send + Sync),
+    stop: impl Future<Output = bool>,
 ) -> Result<Report, Stopped> {
     let mut servers: BTreeSet<String> = BTreeSet::new();
     for name in &order.names {
@@ -80,10 +84,21 @@ pub async fn certify(
             outside::check(&project, server)?;
         }
     }
+    // What a killed process has left running could still act on what is looked at here.
+    assemble::no_orphans(&project).await?;
     let children = assemble::children(&project)?;
+    let failed =
+        |error| Stopped::unavailable(format!("copies of the project cannot be made: {error}"));
+    let copies = Copies::of(&project).map_err(failed)?;
+    let left_out = copies.left_out().map_err(failed)?;
+    if !left_out.is_empty() {
+        let names: Vec<String> = left_out.iter().map(|path| path.display().to_string()).collect();
+        say(&printable(&format!("the copies have no {}: no server names it", names.join(", "))));
+    }
     let mut lab = Lab {
         project,
-        children,
+        children: children.clone(),
+        copies: Arc::clone(&copies),
         servers: servers.into_iter().collect(),
         subjects: BTreeMap::new(),
         observers: Vec::new(),
@@ -91,16 +106,37 @@ pub async fn certify(
         seed: order.seed,
         effects: order.effects,
     };
-    lab.subjects = subjects(&lab, &order.names, say).await?;
-    say(&announcement(&lab, order.effects));
-    let mut judged = reads(&mut lab).await?;
+    let done = tokio::select! {
+        done = all(&mut lab, &order.names, say) => Some(done),
+        true = stop => None,
+    };
+    if done.is_none() {
+        // Those that have ended already need not be killed.
+        let _ = children.kill();
+    }
+    drop(lab);
+    copies.remove().await;
+    done.unwrap_or_else(|| {
+        Err(Stopped::unavailable("stopped before all was tried; the servers have been ended"))
+    })
+}
+
+async fn all(
+    lab: &mut Lab,
+    names: &[String],
+    say: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Report, Stopped> {
+    lab.subjects = subjects(lab, names, say).await?;
+    say(&announcement(lab, lab.effects));
+    let mut judged = reads(lab).await?;
+    let lab = &*lab;
     let jobs = lab
         .subjects
         .values()
         .flat_map(|subject| trials::jobs_of(subject).into_iter().map(move |job| (subject, job)));
     let all = futures_util::stream::iter(jobs)
-        .map(|(subject, job)| trials::tried(&lab, subject, job))
-        .buffer_unordered(at_once(order.effects))
+        .map(|(subject, job)| trials::tried(lab, subject, job))
+        .buffer_unordered(at_once(lab.effects))
         .collect::<Vec<_>>()
         .await;
     for found in all {
@@ -108,7 +144,7 @@ pub async fn certify(
     }
     judged.sort_by(|a, b| (&a.tool, a.claim, &a.kind).cmp(&(&b.tool, b.claim, &b.kind)));
     let tools = lab.subjects.values().map(|s| (s.name.clone(), s.contract.effect)).collect();
-    Ok(Report { servers: lab.servers, tools, seed: order.seed, judged })
+    Ok(Report { servers: lab.servers.clone(), tools, seed: lab.seed, judged })
 }
 
 /// Returns how many experiments go on at a time.

@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How long a server may take to end when its input has ended.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a server may go on after our client has gone. The client itself ends us sooner, unless it
+/// was killed.
+const ORPHAN_GRACE: Duration = Duration::from_secs(6);
 /// Messages to the server that wait to be written.
 const WAITING_MAX: usize = 64;
 
@@ -233,12 +236,17 @@ pub async fn relay(folder: &Path, command: &[String]) -> std::io::Result<i32> {
     let mut output = tokio::io::stdout();
     let mut switch = Switch::default();
     let (mut from_client, mut from_server) = (Vec::new(), Vec::new());
+    let mut alone_until = None;
     loop {
         tokio::select! {
+            () = until(alone_until), if alone_until.is_some() => {
+                return Ok(code_of(end_all(child).await?));
+            }
             read = read_line(&mut requests, &mut from_client), if input.is_some() => {
                 read?;
                 if from_client.is_empty() {
                     input = None;
+                    alone_until = Some(tokio::time::Instant::now() + ORPHAN_GRACE);
                     continue;
                 }
                 let Onward { lines, mark } = switch.request(&from_client, || control.take());
@@ -305,6 +313,23 @@ async fn end(
     drop(input);
     if let Ok(status) = tokio::time::timeout(GRACE, child.wait()).await {
         return status;
+    }
+    child.kill().await?;
+    child.wait().await
+}
+
+async fn until(end: Option<tokio::time::Instant>) {
+    if let Some(end) = end {
+        tokio::time::sleep_until(end).await;
+    }
+}
+
+/// Ends the server with all that it has started, and ourselves with them if we lead the group that they
+/// are in; otherwise others are in it, too.
+async fn end_all(mut child: Child) -> std::io::Result<ExitStatus> {
+    use rustix::process::{Signal, getpgrp, getpid, kill_process_group};
+    if getpgrp() == getpid() {
+        kill_process_group(getpgrp(), Signal::KILL)?;
     }
     child.kill().await?;
     child.wait().await

@@ -1,7 +1,7 @@
 //! One experiment: a server that was just started in a copy of the project's folder.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prusik_core::contract::KeyPlace;
@@ -20,7 +20,7 @@ use super::world::World;
 use crate::assemble;
 use crate::cli::Stopped;
 use crate::project::Project;
-use crate::scratch;
+use crate::scratch::{self, Copies, Copy};
 
 /// The command that relays.
 pub const RELAY_COMMAND: &str = "certify-relay";
@@ -54,6 +54,7 @@ pub fn untested(reason: impl Into<String>) -> Halt {
 pub struct Lab {
     pub project: Project,
     pub children: Children,
+    pub copies: Arc<Copies>,
     pub servers: Vec<String>,
     /// The tools that were named on the command line: no other is called.
     pub subjects: BTreeMap<String, Subject>,
@@ -102,13 +103,12 @@ pub enum Loss {
 /// A server in a scratch folder.
 pub struct Session<'a> {
     lab: &'a Lab,
-    root: PathBuf,
     toolbox: Toolbox,
     /// By server; one that is reached by `https://` has none.
     controls: BTreeMap<String, Control>,
     log: Vec<String>,
     _relays: Vec<HttpRelay>,
-    _folder: tempfile::TempDir,
+    copy: Copy,
 }
 
 impl<'a> Session<'a> {
@@ -117,11 +117,8 @@ impl<'a> Session<'a> {
         let failed = |error: std::io::Error| {
             Stopped::unavailable(format!("the project cannot be copied: {error}"))
         };
-        let folder = tempfile::tempdir().map_err(failed)?;
-        let root = folder.path().join("project");
-        std::fs::create_dir(&root).map_err(failed)?;
-        scratch::copy(lab.project.root(), &root).map_err(failed)?;
-        let project = Project::load(&root).map_err(Stopped::from)?;
+        let copy = lab.copies.make().map_err(failed)?;
+        let project = Project::load(&copy.root()).map_err(Stopped::from)?;
         let (mut controls, mut relays) = (BTreeMap::new(), Vec::new());
         let mut builder = Toolbox::builder();
         for name in &lab.servers {
@@ -130,7 +127,7 @@ impl<'a> Session<'a> {
                 .ok_or_else(|| Stopped::misuse(format!("the copy has no server `{name}`")))?;
             let mut config =
                 assemble::server_config(&project, server, &lab.children).map_err(Stopped::from)?;
-            let control = Control::new(folder.path().join(name));
+            let control = Control::new(copy.beside().join(format!("relay-{name}")));
             std::fs::create_dir(control.folder()).map_err(failed)?;
             match &mut config.transport {
                 Transport::Stdio { command, args, .. } => {
@@ -153,15 +150,7 @@ impl<'a> Session<'a> {
             builder = builder.server(config);
         }
         let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
-        let session = Self {
-            lab,
-            root,
-            toolbox,
-            controls,
-            log: Vec::new(),
-            _relays: relays,
-            _folder: folder,
-        };
+        let session = Self { lab, toolbox, controls, log: Vec::new(), _relays: relays, copy };
         session.connect().await?;
         Ok(session)
     }
@@ -180,6 +169,8 @@ impl<'a> Session<'a> {
     /// Ends the servers and returns the calls that were made.
     pub async fn close(self) -> Vec<String> {
         self.toolbox.shutdown().await;
+        // If the packages cannot be had back, the next experiment has new ones.
+        let _ = self.copy.done();
         self.log
     }
 
@@ -395,8 +386,12 @@ impl<'a> Session<'a> {
 
     /// Returns the files as they are.
     pub fn files(&self) -> Result<World, Halt> {
-        World::of_files(&self.root, &self.lab.ignored)
-            .map_err(|error| Stopped::unavailable(format!("the scratch folder: {error}")).into())
+        let failed = |error| Stopped::unavailable(format!("the scratch folder: {error}"));
+        let root = self.copy.root();
+        let mut world = World::of_files(&root, &self.lab.ignored).map_err(failed)?;
+        let changed = self.copy.changed_programs().map_err(failed)?;
+        world.add_changed(&root, self.lab.project.root(), &changed, &self.lab.ignored);
+        Ok(world)
     }
 
     /// Returns what can be seen: the files, and what `readings` tell.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prusik_core::ids::Digest;
 use serde_json::Value;
@@ -21,7 +21,12 @@ const SHOWN_CHARS_MAX: usize = 80;
 enum Entry {
     Folder,
     Text(String),
-    Other { bytes: usize, digest: Digest },
+    Other {
+        bytes: usize,
+        digest: Digest,
+    },
+    /// It was there when the folder was copied.
+    Gone,
 }
 
 /// What can be seen at one moment.
@@ -57,6 +62,25 @@ impl World {
         Ok(Self { files, reads: BTreeMap::new() })
     }
 
+    /// Adds the files among a copy's packages that are not as in the project. All others are left out,
+    /// for they are many.
+    pub fn add_changed(
+        &mut self,
+        root: &Path,
+        project: &Path,
+        changed: &[PathBuf],
+        ignored: &[String],
+    ) {
+        for below in changed {
+            let now = fs::read(root.join(below)).ok().filter(|bytes| !bytes.is_empty());
+            let before = fs::read(project.join(below)).ok().filter(|bytes| !bytes.is_empty());
+            if now != before && !ignored.iter().any(|ignored| below.starts_with(ignored)) {
+                let entry = now.map_or(Entry::Gone, Entry::of);
+                self.files.insert(below.display().to_string(), entry);
+            }
+        }
+    }
+
     /// Returns the first thing that is otherwise in `later`, in words.
     pub fn change(&self, later: &Self) -> Option<String> {
         self.file_change(later).or_else(|| self.read_change(later))
@@ -72,6 +96,7 @@ impl World {
                     let line = one_line(text.lines().next().unwrap_or(""), SHOWN_CHARS_MAX);
                     Some(format!("{shown} is new: `{line}`"))
                 }
+                (_, Some(Entry::Gone)) => Some(format!("{shown} is gone")),
                 (None, Some(_)) => Some(format!("{shown} is new")),
                 (Some(_), None) => Some(format!("{shown} is gone or empty")),
                 (Some(Entry::Text(before)), Some(Entry::Text(after))) => {
@@ -226,7 +251,7 @@ impl Likeness {
 fn exact_parts(world: &World) -> BTreeMap<String, String> {
     let files = world.files.iter().map(|(path, entry)| {
         let text = match entry {
-            Entry::Folder => String::new(),
+            Entry::Folder | Entry::Gone => String::new(),
             Entry::Text(text) => text.lines().map(masked).collect::<Vec<_>>().join("\n"),
             Entry::Other { digest, .. } => digest.to_string(),
         };
@@ -247,7 +272,7 @@ fn size_parts(world: &World) -> BTreeMap<String, usize> {
     let mut parts = BTreeMap::from([("the files".to_owned(), world.files.len())]);
     for (path, entry) in &world.files {
         let size = match entry {
-            Entry::Folder => 0,
+            Entry::Folder | Entry::Gone => 0,
             Entry::Text(text) => text.lines().count(),
             Entry::Other { bytes, .. } => *bytes,
         };

@@ -211,6 +211,9 @@ pub struct ChaosArgs {
     /// Keep the folders of runs that did what they must not, to be looked at
     #[arg(long)]
     pub keep: bool,
+    /// Run servers, too, whose calls have effects outside of a copy of the project's folder
+    #[arg(long)]
+    pub live_effects: bool,
 }
 
 #[derive(Debug, Args)]
@@ -230,6 +233,14 @@ pub struct CertifyArgs {
     /// Try servers, too, whose calls have effects outside of a copy of the project's folder
     #[arg(long)]
     pub live_effects: bool,
+    /// Take claims for broken that could not be tested, so that the exit code is 1
+    #[arg(long, value_name = "VERDICT")]
+    pub deny: Option<DeniedVerdict>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeniedVerdict {
+    Untested,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod complete;
 mod exit;
 mod jsonl;
 pub(crate) mod live;
+mod page;
 pub(crate) mod text;
 mod timeline;
 mod values;

@@ -70,7 +70,7 @@ impl FaultyTool {
         if !self.faults.strikes(&what) {
             return None;
         }
-        let transport = [
+        let all = [
             Fault::NotSent,
             Fault::LostBefore,
             Fault::LostAfter,
@@ -79,15 +79,14 @@ impl FaultyTool {
             Fault::Crash,
             Fault::Twice,
         ];
-        let transport: &[Fault] = match self.effect {
-            EffectClass::Read | EffectClass::Idempotent => &transport,
-            EffectClass::Write => &transport[..6],
-        };
+        let is_write = self.effect == EffectClass::Write;
+        let transport: Vec<Fault> =
+            all.into_iter().filter(|fault| !(is_write && *fault == Fault::Twice)).collect();
         // A write whose answer is changed has landed: what it said is not the model's to know.
         let content = [Fault::Empty, Fault::Huge, Fault::Garbage];
         let among: &[Fault] = match self.faults.family {
             Family::Content if self.effect == EffectClass::Read => &content,
-            Family::Content | Family::Transport => transport,
+            Family::Content | Family::Transport => &transport,
         };
         let drawn = self.faults.draw(&what, among.len() as u64);
         among.get(usize::try_from(drawn).unwrap_or(0)).copied()

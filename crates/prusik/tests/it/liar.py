@@ -2,12 +2,18 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
 
 LIE = sys.argv[1] if len(sys.argv) > 1 else ""
 LEDGER = "ledger.jsonl"
+if LIE == "beside":
+    LEDGER = os.path.join(os.path.dirname(os.path.abspath(__file__)), LEDGER)
+
+# Every call is written down here, if there is such a file.
+CALLS = os.path.join(os.environ.get("HOME", ""), "calls.jsonl")
 
 lock = threading.Lock()
 out = threading.Lock()
@@ -44,6 +50,11 @@ def look(arguments):
     memory["looked"] += 1
     if LIE == "slow":
         time.sleep(60)
+    if LIE == "hangs":
+        open(os.path.join(os.environ["HOME"], "hanging"), "w").close()
+        time.sleep(600)
+    if LIE == "read-counts":
+        return {"name": arguments["name"], "value": str(memory["looked"])}
     if LIE == "output-unfit":
         return {"name": arguments["name"], "value": None}
     return {"name": arguments["name"], "value": "the value of " + arguments["name"]}
@@ -178,6 +189,9 @@ def check(spec, arguments):
 
 
 def invoke(params):
+    if os.path.exists(CALLS):
+        with open(CALLS, "a") as calls:
+            calls.write(json.dumps(params["name"]) + "\n")
     for spec, function in TOOLS:
         if spec["name"] == params["name"]:
             break
@@ -273,6 +287,9 @@ def listen(file):
 if len(sys.argv) > 2:
     listen(sys.argv[2])
 
+if LIE == "hangs":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
 for line in sys.stdin:
     try:
         request = json.loads(line)
@@ -282,3 +299,6 @@ for line in sys.stdin:
         memory["keys"].clear()
     if "id" in request:
         threading.Thread(target=serve, args=(request,), daemon=True).start()
+
+if LIE == "hangs":
+    time.sleep(600)

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod certify;
+mod certify_safe;
 mod chaos;
 mod compile_fail;
 mod control;

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::{Claim, Found, Halt, Heard, Lab, Session, Tried, did_not_succeed, readings, untested};
+use super::{
+    Claim, Found, Halt, Heard, Lab, Session, Tried, did_not_succeed, readings, untested, would_show,
+};
 use crate::certify::subject::{Sample, Subject};
 
 pub async fn fits(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
@@ -83,6 +85,7 @@ async fn failing(lab: &Lab, subject: &Subject, claim: Claim, kind: &str, sample:
             Ok(Found::lie(format!("it did: {change}"), evidence))
         }
         (Heard::Failed(failure), None) if failure.kind == kind => {
+            would_show(lab, subject).await?;
             Ok(Found::holds("all is as before", evidence))
         }
         (_, _) => Err(untested("the failure is not reported as declared")),

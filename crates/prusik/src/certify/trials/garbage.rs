@@ -6,7 +6,10 @@ use std::time::Duration;
 use prusik_core::contract::EffectClass;
 use serde_json::{Value, json};
 
-use super::{Claim, Found, Halt, Heard, Lab, Session, Tried, no_sample, readings, untested};
+use super::{
+    Claim, Found, Halt, Heard, Lab, Session, Tried, Verdict, no_sample, readings, untested,
+    would_show,
+};
 use crate::certify::garbage::{Due, Garbage, garbage};
 use crate::certify::subject::Subject;
 use crate::cli::text::one_line;
@@ -41,13 +44,25 @@ pub const CLAIMS: [Claim; 3] =
 
 /// Sends garbage to a tool and judges the three claims about it.
 pub async fn tried(lab: &Lab, subject: &Subject) -> BTreeMap<Claim, Tried> {
-    match heap(lab, subject).await {
-        Ok(heap) => CLAIMS.map(|claim| (claim, judged(&heap, claim))).into_iter().collect(),
+    let heap = match heap(lab, subject).await {
+        Ok(heap) => heap,
         Err(Halt::Untested(reason)) => {
-            CLAIMS.map(|claim| (claim, Err(untested(reason.clone())))).into_iter().collect()
+            return CLAIMS
+                .map(|claim| (claim, Err(untested(reason.clone()))))
+                .into_iter()
+                .collect();
         }
-        Err(stopped) => [(Claim::SurvivesGarbage, Err(stopped))].into_iter().collect(),
+        Err(stopped) => return [(Claim::SurvivesGarbage, Err(stopped))].into_iter().collect(),
+    };
+    let mut found: BTreeMap<Claim, Tried> =
+        CLAIMS.map(|claim| (claim, judged(&heap, claim))).into_iter().collect();
+    let landed = found.get(&Claim::GarbageLandsNothing);
+    if matches!(landed, Some(Ok(found)) if found.verdict == Verdict::Holds)
+        && let Err(halt) = would_show(lab, subject).await
+    {
+        found.insert(Claim::GarbageLandsNothing, Err(halt));
     }
+    found
 }
 
 fn judged(heap: &Heap, claim: Claim) -> Tried {
@@ -64,6 +79,9 @@ fn judged(heap: &Heap, claim: Claim) -> Tried {
         Some((problem, line)) => Ok(Found::lie(problem.clone(), vec![line.clone()])),
         None if claim != Claim::SurvivesGarbage && heap.forbidden == 0 => {
             Err(untested("nothing was tried that its schema forbids"))
+        }
+        None if claim == Claim::GarbageLandsNothing && heap.refused == 0 => {
+            Err(untested("nothing that its schema forbids got an error"))
         }
         None => Ok(Found::holds(holds, heap.evidence.clone())),
     }

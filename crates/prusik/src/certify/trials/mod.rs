@@ -160,6 +160,26 @@ fn judge(
     Ok(Judged { tool: subject.name.clone(), claim, kind, verdict, says, evidence })
 }
 
+/// Tries whether it would be seen if a call landed; that nothing is seen says nothing otherwise. A read
+/// has nothing that could land: what it changes is another claim.
+async fn would_show(lab: &Lab, subject: &Subject) -> Result<(), Halt> {
+    if subject.contract.effect == EffectClass::Read {
+        return Ok(());
+    }
+    let mut reason = untested(no_sample(subject));
+    for sample in &subject.samples {
+        match once::shows(lab, subject, sample).await {
+            Ok(()) => return Ok(()),
+            Err(Halt::Stopped(stopped)) => return Err(Halt::Stopped(stopped)),
+            Err(halt) => reason = halt,
+        }
+    }
+    Err(match reason {
+        Halt::Untested(reason) => untested(format!("whether it would be seen: {reason}")),
+        Halt::Stopped(stopped) => Halt::Stopped(stopped),
+    })
+}
+
 /// Tries a claim with each call that is known of the tool. One that breaks it is enough; so is one that
 /// it holds for, where others say nothing.
 async fn each_sample(subject: &Subject, trial: impl AsyncFn(&Sample) -> Tried) -> Tried {

@@ -35,6 +35,13 @@ async fn landed<'a>(lab: &'a Lab, subject: &Subject, sample: &Sample) -> Result<
     Ok(Landed { session, arguments, key, readings, before, world, result })
 }
 
+/// Tries whether a call that lands is seen.
+pub async fn shows(lab: &Lab, subject: &Subject, sample: &Sample) -> Result<(), Halt> {
+    let Landed { session, before, world, .. } = landed(lab, subject, sample).await?;
+    session.close().await;
+    visible(&before, &world).map(|_| ())
+}
+
 pub async fn repeated(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
     let Landed { mut session, arguments, key, readings, before, world, .. } =
         landed(lab, subject, sample).await?;

@@ -1,9 +1,10 @@
 //! Does a read change anything that can be seen?
 
-use super::{Found, Tried, did_not_succeed};
+use super::{Found, Tried, Verdict, did_not_succeed};
 use crate::certify::session::{Lab, Reading, Session};
 use crate::certify::subject::{Sample, Subject};
 use crate::certify::world::value_change;
+use crate::scratch::timeless;
 
 pub async fn changes_nothing(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried {
     let mut session = Session::open(lab).await?;
@@ -30,15 +31,22 @@ pub async fn changes_nothing(lab: &Lab, subject: &Subject, sample: &Sample) -> T
     if heard.landed().is_none() {
         return Err(did_not_succeed(sample, &heard));
     }
-    let told = match before.reads.len() {
+    // Times tell of nothing that was done; all else that it tells otherwise it may have done itself.
+    let (first, second) = (timeless(&heard.value()), timeless(&again.value()));
+    if let Some(change) = value_change(&first, &second) {
+        return Ok(Found {
+            verdict: Verdict::Untested,
+            says: format!(
+                "called again it answers otherwise{change}; it may count or use up what it reads: give \
+                 an example that is answered the same twice, or call it a write"
+            ),
+            evidence: session.close().await,
+        });
+    }
+    let says = match before.reads.len() {
         0 => "no file is changed; no other read was named that could tell more".to_owned(),
         1 => "no file is changed, and another read tells the same".to_owned(),
         others => format!("no file is changed, and {others} other reads tell the same"),
-    };
-    let says = match value_change(&heard.value(), &again.value()) {
-        None => told,
-        // Time may have passed, or a page been turned: no lie by itself.
-        Some(change) => format!("{told}; called again it answers otherwise{change}"),
     };
     Ok(Found::holds(says, session.close().await))
 }

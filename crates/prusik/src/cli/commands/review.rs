@@ -1,7 +1,6 @@
 //! `lint` and `check`: what can be said of the tools before an agent runs.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use prusik_check::{
     Checked, Counts, Finding, LintReport, Report, Rule, Severity, Suppressed, failures, html, sarif,
@@ -14,6 +13,7 @@ use crate::assemble::{self, Listed};
 use crate::cli::args::{CheckArgs, Level, LintArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
+use crate::cli::page::Page;
 use crate::cli::text::{Paint, below, counted, printable, within_line};
 use crate::project::fix::{self, Undeclared};
 use crate::project::lock::{Lock, LockDifference};
@@ -77,14 +77,15 @@ fn explain(place: &Place, id: &str) -> Result<Exit, Stopped> {
 }
 
 pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
+    let page = args.html.as_deref().map(Page::open).transpose()?;
     let mut reviewed = review(place, From::of(args.locked)).await?;
     if let Some(name) = &args.agent {
         reviewed.project.agent(Some(name))?;
         reviewed.agents.retain(|agent| agent.name == *name);
     }
     let report = Report { sections: vec![failures(&reviewed.agents, &reviewed.lint)] };
-    if let Some(file) = &args.html {
-        write_page(&reviewed, file, &report)?;
+    if let Some(page) = page {
+        write_page(&reviewed, page, &report)?;
     }
     let findings: Vec<Finding> = report.findings().cloned().collect();
     let suppressed: Vec<Suppressed> =
@@ -319,11 +320,10 @@ fn put_sarif(findings: &[Finding], suppressed: &[Suppressed], problem: Option<&S
     put(&format!("{log:#}\n"));
 }
 
-fn write_page(reviewed: &Reviewed, file: &Path, report: &Report) -> Result<(), Stopped> {
+fn write_page(reviewed: &Reviewed, page: Page, report: &Report) -> Result<(), Stopped> {
     let root = reviewed.project.root();
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let title = root.file_name().map_or("Project".into(), |name| name.to_string_lossy());
     let problems: Vec<String> = reviewed.listed.problem.iter().cloned().collect();
-    std::fs::write(file, html(report, &title, &problems))
-        .map_err(|error| Stopped::misuse(format!("cannot write {}: {error}", file.display())))
+    page.write(&html(report, &title, &problems))
 }

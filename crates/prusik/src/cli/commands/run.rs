@@ -133,8 +133,9 @@ async fn listen(stopper: Stopper, quiet: bool) {
     }
 }
 
+/// Waits for Ctrl-C or SIGTERM; false if that cannot be waited for.
 #[cfg(unix)]
-async fn wait_for_stop() -> bool {
+pub(super) async fn wait_for_stop() -> bool {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return false };
     tokio::select! {
@@ -144,7 +145,7 @@ async fn wait_for_stop() -> bool {
 }
 
 #[cfg(not(unix))]
-async fn wait_for_stop() -> bool {
+pub(super) async fn wait_for_stop() -> bool {
     tokio::signal::ctrl_c().await.is_ok()
 }
 

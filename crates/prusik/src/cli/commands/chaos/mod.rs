@@ -20,12 +20,15 @@ use tokio::task::JoinSet;
 
 use self::world::World;
 use super::Place;
+use super::run::wait_for_stop;
+use crate::assemble;
+use crate::certify::outside;
 use crate::cli::args::ChaosArgs;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
 use crate::fault::{CRASH, FAULTS, Family, Faults};
-use crate::project::{Project, Provider};
-use crate::scratch;
+use crate::project::{AgentEntry, Project, Provider};
+use crate::scratch::{self, Copies};
 
 /// Processes that drive one run at most; faults grow rarer from each to the next.
 const PROCESSES_MAX: u64 = 40;
@@ -57,7 +60,7 @@ struct Verdict {
 }
 
 struct Chaos {
-    project: PathBuf,
+    copies: Arc<Copies>,
     words: Vec<String>,
     calm: End,
     /// Appends of the undisturbed run: where the others are killed.
@@ -69,19 +72,52 @@ struct Chaos {
 pub async fn chaos(place: &Place, args: ChaosArgs) -> Result<Exit, Stopped> {
     let project = place.project()?;
     needs_no_key(&project, &args.words)?;
-    let root = std::path::absolute(project.root())
-        .map_err(|error| Stopped::misuse(format!("the project's folder: {error}")))?;
+    if !args.live_effects {
+        outside::check_agent(&project, agent_of(&project, &args.words)?)?;
+    }
+    let copies = Copies::of(&project).map_err(|error| not_copied(&error))?;
     if !place.json {
         complain(
             "each run works in a copy of the project's folder; what its tools do elsewhere, they do",
         );
     }
-    let (calm, appends) = undisturbed(&root, &args.words).await?;
-    let chaos =
-        Arc::new(Chaos { project: root, words: args.words, calm, appends, keep: args.keep });
+    let mut running = JoinSet::new();
+    let stop = async {
+        let is_stop = wait_for_stop().await;
+        // Who runs in the copies is written down in them.
+        copies.stop();
+        is_stop
+    };
+    let done = tokio::select! {
+        done = all(place, args, &copies, &mut running) => Some(done),
+        true = stop => None,
+    };
+    running.shutdown().await;
+    if done.is_none() {
+        for root in copies.roots() {
+            // A copy that is half made has nobody in it yet.
+            if let Ok(project) = Project::load(&root) {
+                assemble::no_orphans(&project).await?;
+            }
+        }
+    }
+    copies.remove().await;
+    done.unwrap_or_else(|| {
+        Err(Stopped::unavailable("stopped before all runs were over; what ran has been ended"))
+    })
+}
+
+async fn all(
+    place: &Place,
+    args: ChaosArgs,
+    copies: &Arc<Copies>,
+    running: &mut JoinSet<Result<Verdict, Stopped>>,
+) -> Result<Exit, Stopped> {
+    let (calm, appends) = undisturbed(copies, &args.words).await?;
+    let copies = Arc::clone(copies);
+    let chaos = Arc::new(Chaos { copies, words: args.words, calm, appends, keep: args.keep });
     let at_once = std::thread::available_parallelism().map_or(2, usize::from);
     let permits = Arc::new(Semaphore::new(at_once));
-    let mut running = JoinSet::new();
     for seed in args.seed..args.seed.saturating_add(args.schedules) {
         let (chaos, permits) = (Arc::clone(&chaos), Arc::clone(&permits));
         running.spawn(async move {
@@ -104,9 +140,17 @@ pub async fn chaos(place: &Place, args: ChaosArgs) -> Result<Exit, Stopped> {
     Ok(report(place, &chaos, &verdicts))
 }
 
+fn agent_of<'a>(project: &'a Project, words: &[String]) -> Result<&'a AgentEntry, Stopped> {
+    Ok(project.agent(words.first().filter(|_| words.len() == 2).map(String::as_str))?)
+}
+
+fn not_copied(error: &std::io::Error) -> Stopped {
+    Stopped::unavailable(format!("the project cannot be copied: {error}"))
+}
+
 /// A model that costs money is not asked hundreds of times by the way.
 fn needs_no_key(project: &Project, words: &[String]) -> Result<(), Stopped> {
-    let agent = project.agent(words.first().filter(|_| words.len() == 2).map(String::as_str))?;
+    let agent = agent_of(project, words)?;
     let alias = project.model_alias(agent);
     match project.model(alias).map(|model| model.provider) {
         Some(Provider::Anthropic | Provider::Openai) => Err(Stopped::misuse(format!(
@@ -118,29 +162,22 @@ fn needs_no_key(project: &Project, words: &[String]) -> Result<(), Stopped> {
     }
 }
 
-async fn undisturbed(root: &Path, words: &[String]) -> Result<(End, u64), Stopped> {
-    let folder = folder_for(root)?;
+async fn undisturbed(copies: &Arc<Copies>, words: &[String]) -> Result<(End, u64), Stopped> {
+    let copy = copies.make().map_err(|error| not_copied(&error))?;
+    let root = copy.root();
     let mut arguments = vec!["run"];
     arguments.extend(words.iter().map(String::as_str));
-    let ran = prusik(folder.path(), &arguments, &[]).await?;
-    let end = end_of(folder.path()).await?;
+    let ran = prusik(&root, &arguments, &[]).await?;
+    let end = end_of(&root).await?;
     if end.status.as_deref() != Some("completed") {
         return Err(Stopped::failed(format!(
             "undisturbed, the run does not complete, so there is nothing to compare with:\n{}",
             ran.said
         )));
     }
-    let events = prusik(folder.path(), &["events", "last", "--json"], &[]).await?;
+    let events = prusik(&root, &["events", "last", "--json"], &[]).await?;
+    copy.done().map_err(|error| not_copied(&error))?;
     Ok((end, events.lines().len() as u64))
-}
-
-fn folder_for(root: &Path) -> Result<tempfile::TempDir, Stopped> {
-    let failed = |error: std::io::Error| {
-        Stopped::unavailable(format!("the project cannot be copied: {error}"))
-    };
-    let folder = tempfile::tempdir().map_err(failed)?;
-    scratch::copy(root, folder.path()).map_err(failed)?;
-    Ok(folder)
 }
 
 /// What a process said and how it ended.
@@ -195,7 +232,8 @@ async fn end_of(folder: &Path) -> Result<End, Stopped> {
 
 impl Chaos {
     async fn schedule(&self, seed: u64) -> Result<Verdict, Stopped> {
-        let folder = folder_for(&self.project)?;
+        let copy = self.copies.make().map_err(|error| not_copied(&error))?;
+        let root = copy.root();
         // Two of three schedules lose and delay, one garbles.
         let family = if seed.is_multiple_of(3) { Family::Content } else { Family::Transport };
         let (mut kills, mut processes) = (0, 0);
@@ -214,10 +252,10 @@ impl Chaos {
             } else {
                 arguments.extend(self.words.iter().map(String::as_str));
             }
-            let said = prusik(folder.path(), &arguments, &env).await?;
+            let said = prusik(&root, &arguments, &env).await?;
             processes += 1;
             kills += u64::from(said.code.is_none());
-            let now = end_of(folder.path()).await?;
+            let now = end_of(&root).await?;
             let over = match now.status.as_deref() {
                 None | Some("running") => false,
                 // What only a person can bring on is an end here.
@@ -231,7 +269,12 @@ impl Chaos {
         }
         let end = end.unwrap_or_else(|| self.calm.clone());
         let (name, violations) = self.judge(&end, family);
-        let kept = (self.keep && !violations.is_empty()).then(|| folder.keep());
+        let kept = if self.keep && !violations.is_empty() {
+            Some(copy.keep().map_err(|error| not_copied(&error))?)
+        } else {
+            copy.done().map_err(|error| not_copied(&error))?;
+            None
+        };
         Ok(Verdict { seed, end: name, kills, processes, violations, kept })
     }
 

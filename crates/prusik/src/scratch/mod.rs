@@ -1,5 +1,8 @@
 //! Copies of a project's folder to try things in, and what stands in them.
 
+mod copies;
+mod programs;
+
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -8,11 +11,12 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-/// What belongs to nobody's work: our own records, and what tools of developers leave.
+pub use self::copies::{Copies, Copy};
+
+/// What belongs to nobody's work: our own records, and what tools of developers leave. Packages are
+/// copied apart from the rest.
 const LEFT_OUT: [&str; 7] =
     [".prusik", ".git", "target", "__pycache__", "node_modules", ".venv", "venv"];
-/// Of these, programs that a server may be made of: a copy has a link to them.
-const PROGRAMS: [&str; 3] = ["node_modules", ".venv", "venv"];
 /// Most files and bytes of a project that is copied and compared.
 const FILES_MAX: usize = 10_000;
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -22,23 +26,6 @@ const BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub enum Kind {
     File,
     Folder,
-}
-
-/// Copies a project's files and folders; our own records are left out.
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    for name in PROGRAMS {
-        let program = from.join(name);
-        if program.is_dir() {
-            std::os::unix::fs::symlink(std::path::absolute(program)?, to.join(name))?;
-        }
-    }
-    walk(from, &mut |path, below, kind| {
-        let target = to.join(below);
-        match kind {
-            Kind::Folder => fs::create_dir_all(target),
-            Kind::File => fs::copy(path, target).map(|_| ()),
-        }
-    })
 }
 
 /// Visits every file and folder below `root` with its path and its path from there, a folder before
@@ -146,28 +133,5 @@ mod tests {
             "float": "~", "amount": 1500, "clock": "at ~",
         });
         assert_eq!(timeless(&value), expected);
-    }
-
-    #[test]
-    fn a_copy_has_all_but_our_records_and_a_link_to_programs() {
-        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for file in ["a", "b/c", ".prusik/prusik.db", "node_modules/x/index.js"] {
-            let path = from.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, file).unwrap();
-        }
-        fs::create_dir(from.path().join("empty")).unwrap();
-        copy(from.path(), to.path()).unwrap();
-        let mut seen = Vec::new();
-        walk(to.path(), &mut |_, below, kind| {
-            seen.push((below.display().to_string(), kind));
-            Ok(())
-        })
-        .unwrap();
-        seen.sort_by(|a, b| a.0.cmp(&b.0));
-        let names: Vec<&str> = seen.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["a", "b", "b/c", "empty"]);
-        assert!(!to.path().join(".prusik").exists());
-        assert!(to.path().join("node_modules/x/index.js").is_file());
     }
 }
