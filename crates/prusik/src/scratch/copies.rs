@@ -90,8 +90,15 @@ impl Copies {
         Ok(copy)
     }
 
-    /// Returns the files with keys that copies are made without.
-    pub fn left_out(&self) -> io::Result<Vec<PathBuf>> {
+    /// Returns in words which files with keys copies are made without; none if there are none.
+    pub fn without(&self) -> io::Result<Option<String>> {
+        let names: Vec<String> =
+            self.left_out()?.iter().map(|path| path.display().to_string()).collect();
+        let told = || format!("the copies have no {}: no server names it", names.join(", "));
+        Ok((!names.is_empty()).then(told))
+    }
+
+    fn left_out(&self) -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         walk(&self.root, &mut |_, below, kind| {
             if kind == super::Kind::File && self.is_left_out(below) {
