@@ -90,10 +90,8 @@ pub async fn certify(
     let failed =
         |error| Stopped::unavailable(format!("copies of the project cannot be made: {error}"));
     let copies = Copies::of(&project).map_err(failed)?;
-    let left_out = copies.left_out().map_err(failed)?;
-    if !left_out.is_empty() {
-        let names: Vec<String> = left_out.iter().map(|path| path.display().to_string()).collect();
-        say(&printable(&format!("the copies have no {}: no server names it", names.join(", "))));
+    if let Some(told) = copies.without().map_err(failed)? {
+        say(&printable(&told));
     }
     let mut lab = Lab {
         project,

@@ -17,6 +17,8 @@ use crate::project::{Project, Transport};
 const PREFIX: &str = "prusik-scratch-";
 /// Locked by the owner for as long as it lives.
 const LOCK: &str = "lock";
+/// Where the runs of a copy write down what they start, if its store is where stores usually are.
+const CHILDREN: &str = ".prusik/children";
 /// Files that hold keys; a copy has those that its servers name.
 const KEYS: &str = ".env";
 /// Tries to remove what a process that was just killed may still be writing to.
@@ -88,8 +90,15 @@ impl Copies {
         Ok(copy)
     }
 
-    /// Returns the files with keys that copies are made without.
-    pub fn left_out(&self) -> io::Result<Vec<PathBuf>> {
+    /// Returns in words which files with keys copies are made without; none if there are none.
+    pub fn without(&self) -> io::Result<Option<String>> {
+        let names: Vec<String> =
+            self.left_out()?.iter().map(|path| path.display().to_string()).collect();
+        let told = || format!("the copies have no {}: no server names it", names.join(", "));
+        Ok((!names.is_empty()).then(told))
+    }
+
+    fn left_out(&self) -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         walk(&self.root, &mut |_, below, kind| {
             if kind == super::Kind::File && self.is_left_out(below) {
@@ -114,8 +123,7 @@ impl Copies {
 
     /// Returns the folders of all copies that are there.
     pub fn roots(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.base.path()).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path().join("project")).filter(|root| root.is_dir()).collect()
+        roots_in(self.base.path())
     }
 
     /// Removes all copies. What ran in them must have been ended.
@@ -181,6 +189,11 @@ impl Drop for Copy {
     }
 }
 
+fn roots_in(base: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path().join("project")).filter(|root| root.is_dir()).collect()
+}
+
 fn told(project: &Project) -> Vec<String> {
     let mut told = Vec::new();
     for server in project.servers() {
@@ -204,6 +217,10 @@ fn remove_left() {
         }
         let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
         if lock.try_lock().is_ok() {
+            for root in roots_in(&entry.path()) {
+                // Runs in a copy are written down there; what cannot be ended is no reason to stop.
+                let _ = prusik_tool::end_orphans(&root.join(CHILDREN));
+            }
             // What cannot be removed now may be by the next who looks.
             let _ = fs::remove_dir_all(entry.path());
         }

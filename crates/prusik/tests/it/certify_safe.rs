@@ -87,7 +87,8 @@ for line in sys.stdin:
     m = json.loads(line)
     if "id" not in m: continue
     if m["method"] == "initialize":
-        r = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+        r = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}}
+        r["serverInfo"] = {"name": "s", "version": "1"}
     elif m["method"] == "tools/list":
         r = {"tools": [{"name": name, "inputSchema": SCHEMA} for name in ("book", "all")]}
     else:

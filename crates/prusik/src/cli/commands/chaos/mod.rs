@@ -26,6 +26,7 @@ use crate::certify::outside;
 use crate::cli::args::ChaosArgs;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
+use crate::cli::text::printable;
 use crate::fault::{CRASH, FAULTS, Family, Faults};
 use crate::project::{AgentEntry, Project, Provider};
 use crate::scratch::{self, Copies};
@@ -80,6 +81,9 @@ pub async fn chaos(place: &Place, args: ChaosArgs) -> Result<Exit, Stopped> {
         complain(
             "each run works in a copy of the project's folder; what its tools do elsewhere, they do",
         );
+        if let Some(told) = copies.without().map_err(|error| not_copied(&error))? {
+            complain(&printable(&told));
+        }
     }
     let mut running = JoinSet::new();
     let stop = async {
