@@ -333,6 +333,8 @@ fn disturbed() -> Object {
             "schedules": 200, "processes": 371, "kills": 118,
             "ends": {"as undisturbed": 171, "waiting for a person": 28, "failed, and says so": 1},
             "violations": [{"seed": 17, "violations": ["ledger.jsonl: a line twice"]}],
+            "left_traces": true,
+            "notes": [{"seed": 4, "end": "waiting for a person", "note": "call 3.4 in doubt: settle it"}],
         }),
         keys: &[
             ("schedules", "How many runs there were"),
@@ -340,6 +342,11 @@ fn disturbed() -> Object {
             ("kills", "How many of these were killed"),
             ("ends", "How many runs ended how"),
             ("violations", "The runs that did what they must not: the seed, and what it was"),
+            (
+                "left_traces",
+                "Whether the undisturbed run left anything in the project's folder that could be there twice",
+            ),
+            ("notes", "The runs that did not complete: the seed, how they ended, and why"),
         ],
     }
 }

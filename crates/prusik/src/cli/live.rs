@@ -14,6 +14,7 @@ use prusik_model::Delta;
 
 use super::text::{Paint, count, one_line, printable, usd};
 use super::timeline::Timeline;
+use crate::library::Fact;
 
 /// Shows a run to a person.
 pub struct Live {
@@ -49,6 +50,14 @@ impl Live {
             nano_usd: run.state().spent.nano_usd,
         };
         Self { screen: Mutex::new(screen), paint }
+    }
+
+    /// Takes in what happened before, so that its calls can be named.
+    pub fn learn(&self, facts: &[Fact]) {
+        let mut screen = self.screen.lock().unwrap_or_else(PoisonError::into_inner);
+        for fact in facts {
+            screen.timeline.lines(&fact.event, fact.at, false);
+        }
     }
 
     /// Clears what is in motion, so that others may print.

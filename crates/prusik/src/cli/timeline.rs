@@ -12,7 +12,7 @@ use prusik_core::message::ToolInput;
 use prusik_core::outcome::Outcome;
 use prusik_core::run::{COMMIT_GROUP, Definition, State, UNDO_GROUP, calls_of, text_of};
 
-use super::text::{Paint, count, duration, one_line, printable, usd};
+use super::text::{Paint, count, counted, duration, one_line, printable, usd};
 
 /// Turns a run's events into lines, one event after the other: the same lines live and later.
 pub struct Timeline {
@@ -216,9 +216,8 @@ impl Timeline {
                         Called { tool: call.tool.clone(), arguments: call.arguments.to_string() };
                     self.calls.insert(call.call, called);
                 }
-                let waiting = closing.calls.len();
-                let text =
-                    format!("  ⇉ group {groups} is committed; {waiting} calls waited for that");
+                let waiting = counted(closing.calls.len(), "call");
+                let text = format!("  ⇉ group {groups} is committed; {waiting} waited for that");
                 vec![self.paint.cyan(&text)]
             }
             CloseHow::Undo => {

@@ -104,3 +104,16 @@ fn a_signal_leaves_no_copies() {
     assert_eq!(child.wait().unwrap().code(), Some(4));
     assert!(copies().is_empty(), "{:?}", copies());
 }
+
+#[test]
+fn a_project_with_nothing_left_to_do_is_not_called_proved() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    invoices(folder);
+    let task = "Pay all open invoices";
+    assert!(prusik(folder, &["run", task]).status.success());
+    let chaos = prusik(folder, &["chaos", task, "--schedules", "2"]);
+    let text = said(&chaos);
+    assert!(text.contains("left nothing in the project's folder"), "{text}");
+    assert!(!text.contains("no write landed twice"), "{text}");
+}

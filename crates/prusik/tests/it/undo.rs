@@ -35,6 +35,7 @@ fn a_compensated_run_leaves_the_ledger_as_if_it_had_never_run() {
     let undone = prusik(folder, &["compensate", "last"]);
     assert_eq!(undone.status.code(), Some(0), "{}", said(&undone));
     assert!(said(&undone).contains("5 calls"), "{}", said(&undone));
+    assert!(said(&undone).contains("undoes 4.5 bank__pay"), "{}", said(&undone));
     assert_eq!(ledger(folder), "");
     assert_eq!(status(folder), "compensated");
     // The newest was undone first.
@@ -44,6 +45,8 @@ fn a_compensated_run_leaves_the_ledger_as_if_it_had_never_run() {
 
     let again = prusik(folder, &["compensate", "last"]);
     assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert!(said(&again).contains("nothing is left to undo: 5 calls"), "{}", said(&again));
+    assert!(said(&prusik(folder, &["show", "last"])).contains("5 calls"));
     let run = prusik(folder, &["run", TASK]);
     assert!(run.status.success(), "all is open again: {}", said(&run));
     assert_eq!(ledger(folder).lines().count(), 5);

@@ -4,7 +4,7 @@ use prusik_core::event::{Event, Verdict};
 use prusik_core::ids::{CallId, Seq};
 use serde_json::json;
 
-use super::run::{drive, open_calls};
+use super::run::{drive_known, open_calls};
 use super::{Place, find_run};
 use crate::cli::args::SettleArgs;
 use crate::cli::exit::{Exit, Stopped};
@@ -18,7 +18,10 @@ pub async fn cancel(place: &Place, run: &str, reason: String) -> Result<Exit, St
     let id = find_run(&prusik, run).await?;
     match prusik.cancel(&id, reason).await? {
         // What its open groups did is undone before it ends.
-        Cancelled::Undoing(run) => return drive(place, *run).await,
+        Cancelled::Undoing(run) => {
+            let known = prusik.events(&id).await?;
+            return drive_known(place, *run, &known).await;
+        }
         Cancelled::Told { owner } => {
             let text = format!("{owner} drives run {id}, and was told to stop it");
             answer(place, &id, "told", &text);

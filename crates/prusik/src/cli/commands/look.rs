@@ -169,11 +169,16 @@ pub async fn undo_plan(place: &Place, prusik: &Prusik, id: &RunId) -> Result<Exi
     for Fact { event, at, .. } in prusik.events(id).await? {
         timeline.lines(&event, at, false);
     }
+    let is_empty = planned.undos.is_empty();
     let shown = Event::CompensationPlanned(planned);
     for line in timeline.lines(&shown, now(), false) {
         put(&format!("{line}\n"));
     }
-    put(&format!("nothing was done; prusik{} compensate {id} does it\n", place.option()));
+    if is_empty {
+        put("nothing would be undone\n");
+    } else {
+        put(&format!("nothing was done; prusik{} compensate {id} does it\n", place.option()));
+    }
     Ok(Exit::Done)
 }
 

@@ -18,7 +18,7 @@ use crate::cli::live::{Live, complain, put};
 use crate::cli::text::{Paint, count, counted, duration, one_line, printable, usd};
 use crate::cli::timeline::park_reason;
 use crate::cli::values;
-use crate::library::{self, Stopper, Word};
+use crate::library::{self, Fact, Stopper, Word};
 
 /// Longest task that is read, in bytes.
 const TASK_BYTES_MAX: u64 = 1024 * 1024;
@@ -85,7 +85,19 @@ pub async fn compensate(place: &Place, run: &str, dry_run: bool) -> Result<Exit,
     if dry_run {
         return super::look::undo_plan(place, &prusik, &id).await;
     }
-    drive(place, prusik.compensate(&id).await?).await
+    let undone = match prusik.show(&id).await?.status() {
+        Status::Ended(Ending::Compensated { undone, kept, .. }) => Some((undone.len(), kept.len())),
+        Status::Running | Status::Parked(_) | Status::Ended(_) => None,
+    };
+    if let Some((undone, kept)) = undone
+        && prusik.undo_plan(&id).await?.undos.is_empty()
+    {
+        let (undone, kept) = (counted(undone, "call"), counted(kept, "call"));
+        complain(&format!("nothing is left to undo: {undone} undone before, {kept} kept"));
+        return Ok(exit_of(prusik.show(&id).await?.status()));
+    }
+    let known = prusik.events(&id).await?;
+    drive_known(place, prusik.compensate(&id).await?, &known).await
 }
 
 pub async fn resume(place: &Place, args: ResumeArgs) -> Result<Exit, Stopped> {
@@ -98,8 +110,18 @@ pub async fn resume(place: &Place, args: ResumeArgs) -> Result<Exit, Stopped> {
 }
 
 pub(super) async fn drive(place: &Place, run: library::Run) -> Result<Exit, Stopped> {
+    drive_known(place, run, &[]).await
+}
+
+/// Drives a run; what happened in it before gives names to calls that are spoken of now.
+pub(super) async fn drive_known(
+    place: &Place,
+    run: library::Run,
+    known: &[Fact],
+) -> Result<Exit, Stopped> {
     let paint = Paint::for_stdout();
     let live = Arc::new(Live::new(run.core(), paint));
+    live.learn(known);
     let observer: Arc<dyn Observer> = if place.json {
         Arc::new(JsonLines::new(run.id().clone()))
     } else {

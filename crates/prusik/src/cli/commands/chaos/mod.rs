@@ -27,12 +27,15 @@ use crate::cli::args::ChaosArgs;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
 use crate::cli::text::printable;
+use crate::cli::text::within_line;
 use crate::fault::{CRASH, FAULTS, Family, Faults};
 use crate::project::{AgentEntry, Project, Provider};
 use crate::scratch::{self, Copies};
 
 /// Processes that drive one run at most; faults grow rarer from each to the next.
 const PROCESSES_MAX: u64 = 40;
+/// Runs of one end that are told with their reason.
+const NOTES_MAX: usize = 3;
 /// Processes that are killed at most.
 const KILLS_MAX: u64 = 3;
 /// How long one process may take.
@@ -53,6 +56,8 @@ struct End {
 struct Verdict {
     seed: u64,
     end: &'static str,
+    /// Why, and what is to be done, as `prusik runs` lists it.
+    note: String,
     kills: u64,
     processes: u64,
     violations: Vec<String>,
@@ -66,6 +71,8 @@ struct Chaos {
     calm: End,
     /// Appends of the undisturbed run: where the others are killed.
     appends: u64,
+    /// Whether it left anything in the project's folder that could be there twice.
+    left_traces: bool,
     /// Whether the folders of runs that did what they must not are kept.
     keep: bool,
 }
@@ -117,9 +124,10 @@ async fn all(
     copies: &Arc<Copies>,
     running: &mut JoinSet<Result<Verdict, Stopped>>,
 ) -> Result<Exit, Stopped> {
-    let (calm, appends) = undisturbed(copies, &args.words).await?;
+    let (calm, appends, left_traces) = undisturbed(copies, &args.words).await?;
     let copies = Arc::clone(copies);
-    let chaos = Arc::new(Chaos { copies, words: args.words, calm, appends, keep: args.keep });
+    let (words, keep) = (args.words, args.keep);
+    let chaos = Arc::new(Chaos { copies, words, calm, appends, left_traces, keep });
     let at_once = std::thread::available_parallelism().map_or(2, usize::from);
     let permits = Arc::new(Semaphore::new(at_once));
     for seed in args.seed..args.seed.saturating_add(args.schedules) {
@@ -166,11 +174,12 @@ fn needs_no_key(project: &Project, words: &[String]) -> Result<(), Stopped> {
     }
 }
 
-async fn undisturbed(copies: &Arc<Copies>, words: &[String]) -> Result<(End, u64), Stopped> {
+async fn undisturbed(copies: &Arc<Copies>, words: &[String]) -> Result<(End, u64, bool), Stopped> {
     let copy = copies.make().map_err(|error| not_copied(&error))?;
     let root = copy.root();
     let mut arguments = vec!["run"];
     arguments.extend(words.iter().map(String::as_str));
+    let before = World::of(&root).map_err(|error| Stopped::unavailable(error.to_string()))?;
     let ran = prusik(&root, &arguments, &[]).await?;
     let end = end_of(&root).await?;
     if end.status.as_deref() != Some("completed") {
@@ -181,7 +190,8 @@ async fn undisturbed(copies: &Arc<Copies>, words: &[String]) -> Result<(End, u64
     }
     let events = prusik(&root, &["events", "last", "--json"], &[]).await?;
     copy.done().map_err(|error| not_copied(&error))?;
-    Ok((end, events.lines().len() as u64))
+    let left = end.world != before;
+    Ok((end, events.lines().len() as u64, left))
 }
 
 /// What a process said and how it ended.
@@ -279,7 +289,8 @@ impl Chaos {
             copy.done().map_err(|error| not_copied(&error))?;
             None
         };
-        Ok(Verdict { seed, end: name, kills, processes, violations, kept })
+        let note = end.note.clone();
+        Ok(Verdict { seed, end: name, note, kills, processes, violations, kept })
     }
 
     /// Returns what the end is called, and what is wrong with it.
@@ -342,7 +353,10 @@ fn report(place: &Place, chaos: &Chaos, verdicts: &[Verdict]) -> Exit {
         let violations: Vec<Value> = violations.collect();
         let object = json!({
             "schedules": verdicts.len(), "processes": processes, "kills": kills, "ends": ends,
-            "violations": violations,
+            "violations": violations, "left_traces": chaos.left_traces,
+            "notes": verdicts.iter().filter(|v| !v.note.is_empty()).map(|v| {
+                json!({"seed": v.seed, "end": v.end, "note": v.note})
+            }).collect::<Vec<_>>(),
         });
         put(&format!("{object}\n"));
         return exit;
@@ -350,8 +364,17 @@ fn report(place: &Place, chaos: &Chaos, verdicts: &[Verdict]) -> Exit {
     put(&format!("{} runs, {processes} processes, {kills} of them killed\n", verdicts.len()));
     for name in names.into_iter().filter(|name| count(name) > 0) {
         put(&format!("  {:>5} ended {name}\n", count(name)));
+        let noted = verdicts.iter().filter(|v| v.end == name && !v.note.is_empty());
+        for verdict in noted.take(NOTES_MAX) {
+            put(&format!("        seed {}: {}\n", verdict.seed, within_line(&verdict.note)));
+        }
     }
-    if bad.is_empty() {
+    if bad.is_empty() && !chaos.left_traces {
+        put(
+            "! every run ended as it should or says what to do; but the undisturbed one left nothing in the \
+             project's folder that could be there twice. Is what it works on used up by a run before?\n",
+        );
+    } else if bad.is_empty() {
         put("✓ no write landed twice, and every run ended as it should or says what to do\n");
     } else {
         let words: Vec<String> = chaos.words.iter().map(|word| format!("{word:?}")).collect();
