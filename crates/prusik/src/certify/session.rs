@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
         let copy = lab.copies.make().map_err(failed)?;
         let project = Project::load(&copy.root()).map_err(Stopped::from)?;
         let (mut controls, mut relays) = (BTreeMap::new(), Vec::new());
-        let mut builder = Toolbox::builder();
+        let (mut builder, mut plain) = (Toolbox::builder(), Toolbox::builder());
         for name in &lab.servers {
             let server = project
                 .server(name)
@@ -129,6 +129,7 @@ impl<'a> Session<'a> {
                 assemble::server_config(&project, server, &lab.children).map_err(Stopped::from)?;
             let control = Control::new(copy.beside().join(format!("relay-{name}")));
             std::fs::create_dir(control.folder()).map_err(failed)?;
+            plain = plain.server(config.clone());
             match &mut config.transport {
                 Transport::Stdio { command, args, .. } => {
                     let own = std::env::current_exe().map_err(failed)?.display().to_string();
@@ -151,7 +152,14 @@ impl<'a> Session<'a> {
         }
         let toolbox = builder.build().map_err(|error| Stopped::misuse(error.to_string()))?;
         let session = Self { lab, toolbox, controls, log: Vec::new(), _relays: relays, copy };
-        session.connect().await?;
+        if let Err(stopped) = session.connect().await {
+            // What is wrong with a server is told best without the relay in between.
+            let plain = plain.build().map_err(|error| Stopped::misuse(error.to_string()))?;
+            let told = plain.connect_all(&CancellationToken::new(), &|_| ()).await;
+            plain.shutdown().await;
+            let told = told.err().map(|error| Stopped::unavailable(error.to_string()));
+            return Err(told.unwrap_or(stopped).into());
+        }
         Ok(session)
     }
 

@@ -266,3 +266,15 @@ fn what_a_killed_one_left_running_is_ended_by_the_next() {
     assert_eq!(status.code(), Some(0));
     assert_eq!(hanging.processes(), Vec::<String>::new());
 }
+
+#[test]
+fn a_server_that_does_not_start_is_told_as_everywhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = "servers:\n  s: { command: nosuchcmd }\ntools:\n  s__put: { effect: write }\n";
+    write_files(folder, &[("prusik.yaml", text)]);
+    let output = prusik(folder, &["certify", "s"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let text = said(&output);
+    assert!(text.contains("nosuchcmd") && !text.contains("certify-relay"), "{text}");
+}
