@@ -137,9 +137,12 @@ impl Pair {
                 let lease = self.beliefs[at][run].lease.clone();
                 self.plain.release(owner, &lease);
                 if self.rng.bool() {
-                    // It takes its turn before all that is asked next.
+                    // It takes its turn before all that is asked of this store next; another one sees
+                    // it once that is done.
                     store.let_go(&lease);
-                    return Ok(());
+                    let found = plainly(store.take_signals(&lease).await);
+                    let expected = plainly(self.plain.take_signals(owner, &lease));
+                    return self.same("let_go", found, expected);
                 }
                 let found = plainly(store.release(&lease).await);
                 self.same("release", found, plainly(Ok(())))

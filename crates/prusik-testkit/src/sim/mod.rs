@@ -30,6 +30,8 @@ use self::session::{DRIVE_MS_MAX, session};
 use self::world::Sim;
 pub use self::world::{Counts, Invariant, Violation};
 
+/// Longer than any step is on its way to the disk, in fake milliseconds.
+const LATE_MS_MAX: u64 = 10_000;
 /// Processes that one run may need; far more than any schedule does.
 const SESSIONS_MAX: usize = 400;
 
@@ -134,7 +136,11 @@ async fn keep(sim: Sim, run: usize) {
             !world.violations.is_empty() || world.books[run].ended() && world.pick(2) == 0
         });
         if over {
-            break;
+            // What a person has set going in an ended run may still be on its way to the disk.
+            sim.pass(LATE_MS_MAX).await;
+            if sim.with(|world| !world.violations.is_empty() || world.books[run].ended()) {
+                break;
+            }
         }
         let pause = sim.with(|world| world.rng.u64(1..800));
         tokio::time::sleep(Duration::from_millis(pause)).await;
