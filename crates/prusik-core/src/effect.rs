@@ -19,9 +19,10 @@ pub struct Effect {
 /// What an effect does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Read the records `1..=through` and hand their events to
+    /// Read the records `from..=through` and hand their events to
     /// [`Run::load_transcript`](crate::run::Run::load_transcript).
     LoadTranscript {
+        from: Seq,
         through: Seq,
     },
     CallModel(Arc<ModelRequest>),

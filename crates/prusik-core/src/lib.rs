@@ -32,6 +32,8 @@ pub mod expr;
 pub mod ids;
 pub mod input;
 pub mod json;
+pub mod label;
+pub mod ledger;
 pub mod message;
 pub mod model;
 pub mod outcome;

@@ -33,12 +33,23 @@ pub struct ModelRequest {
     /// Names this try, so that recordings and logs can tell tries apart.
     pub turn: Turn,
     pub attempt: Attempt,
+    pub purpose: Purpose,
     pub model: Arc<ModelSpec>,
     /// The cap on this answer: the model's own, or less where a budget is nearly spent.
     pub max_tokens: u32,
     pub system: Arc<str>,
     pub tools: Arc<[ToolDecl]>,
     pub messages: Vec<Arc<Message>>,
+}
+
+/// What an answer is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To go on with the task.
+    Turn,
+    /// To stand for turns that leave the context.
+    Summary,
 }
 
 /// A tool as the model sees it.

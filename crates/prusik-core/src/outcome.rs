@@ -232,11 +232,15 @@ pub mod kind {
     pub const NOT_STARTED: &str = "not_started";
     /// The group cannot be committed as it stands, or holds no more calls.
     pub const GROUP_REFUSED: &str = "group_refused";
+    /// The ledger has no room for the entry.
+    pub const LEDGER_FULL: &str = "ledger_full";
+    /// The entry is none that the ledger takes.
+    pub const LEDGER_REFUSED: &str = "ledger_refused";
     /// The group could not take as a whole; what it did was undone.
     pub const GROUP_UNDONE: &str = "group_undone";
 
     /// What only the runtime says of a call: no contract may give these another meaning.
-    pub const RESERVED: [&str; 9] = [
+    pub const RESERVED: [&str; 11] = [
         TOOL_ERROR,
         INVALID_ARGUMENTS,
         UNKNOWN_TOOL,
@@ -246,6 +250,8 @@ pub mod kind {
         NOT_STARTED,
         GROUP_REFUSED,
         GROUP_UNDONE,
+        LEDGER_FULL,
+        LEDGER_REFUSED,
     ];
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Stop;
-use super::compensate;
+use super::{compensate, context};
 use super::decide::{Draft, RETRY_AFTER_MS_MAX, probe_arguments};
 use super::definition::Held;
 use super::state::{Call, Stage};
@@ -157,7 +157,7 @@ impl Draft<'_> {
     ) {
         let landed = held.tool.contract.effect != EffectClass::Read;
         let undo = compensate::undoing(held, call, &result);
-        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
+        let (result, blob) = result.readable().limited(self.result_bytes_max(held));
         self.blobs.extend(blob);
         let mut message = problem.to_owned();
         if !result.is_empty() {
@@ -180,10 +180,17 @@ impl Draft<'_> {
     ) {
         let call = self.state.calls.get(&id);
         let undo = call.and_then(|call| compensate::undoing(held, call, &result));
-        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
+        let records = self.entries_of(id, held, &result);
+        let (result, blob) = result.readable().limited(self.result_bytes_max(held));
         self.blobs.extend(blob);
         let outcome = Outcome::Ok(result);
         self.emit(Event::CallCompleted(CallCompleted { call: id, attempt, outcome, ms, undo }));
+        self.record_entries_of(id, held, records);
+    }
+
+    fn result_bytes_max(&self, held: &Held) -> u64 {
+        let policy = self.definition.agent().context.as_ref();
+        context::result_bytes_max(&self.state, policy, &held.tool.contract)
     }
 
     /// The call has an outcome that leaves nothing to undo.

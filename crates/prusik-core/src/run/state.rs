@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::context::{ContextSize, View, bytes_of, label_of};
 use super::definition::Definition;
 use super::failed::Failed;
 use super::group::{COMMIT_GROUP, Closing, OpenGroup, UNDO_GROUP, is_planned};
@@ -19,13 +20,14 @@ use crate::event::{
 };
 use crate::ids::{Attempt, CallId, Digest, Seq, Timestamp};
 use crate::json;
-use crate::message::{Block, ToolInput};
+use crate::label::Label;
+use crate::ledger::{Author, Ledger};
+use crate::message::ToolInput;
+use crate::model::{ModelErrorKind, StopReason, Usage};
 use crate::outcome::Outcome;
 
 /// Distinct calls that the loop guard remembers.
 const REPEATS_KEPT: usize = 64;
-/// Bytes that one token stands for when nobody counted: low, so that estimates err upwards.
-const BYTES_PER_TOKEN: u64 = 3;
 
 /// Everything about a run but its messages. Small, whatever the run's length, so that deciding can
 /// work on a copy and a snapshot is cheap.
@@ -55,6 +57,11 @@ pub struct State {
     #[serde(default)]
     pub(super) cancelling: Option<Arc<CancelRequested>>,
     pub(super) context: ContextSize,
+    /// What the model is shown of the run.
+    pub view: View,
+    pub ledger: Ledger,
+    /// The join of the labels of all that ever was in the context.
+    label: Arc<Label>,
     /// The last answer of the model, or the last outcome of a call that changed the world. The next
     /// model call waits for it.
     pub(super) outcome_seq: Seq,
@@ -127,24 +134,10 @@ pub(super) struct Repeat {
     pub fresh: bool,
 }
 
-/// What the next prompt will measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct ContextSize {
-    /// Tokens that the provider counted up to its last answer, that answer included.
-    pub tokens: u64,
-    /// Bytes that came since.
-    pub bytes: u64,
-}
-
-impl ContextSize {
-    pub fn tokens_estimated(&self) -> u64 {
-        self.tokens.saturating_add(self.bytes.div_ceil(BYTES_PER_TOKEN))
-    }
-}
-
 impl State {
     pub(super) fn start(definition: &Definition, started: &RunStarted, at: Timestamp) -> Self {
-        let bytes = definition.prompt_bytes() + started.task.len() as u64;
+        let ledger = Ledger::of(&definition.agent().ledger);
+        let bytes = definition.prompt_bytes() + started.task.len() as u64 + ledger.bytes();
         Self {
             started: Arc::new(started.clone()),
             created: at,
@@ -160,7 +153,10 @@ impl State {
             groups: BTreeMap::new(),
             closing: None,
             cancelling: None,
-            context: ContextSize { tokens: 0, bytes },
+            context: ContextSize::start(bytes),
+            view: View::start(),
+            ledger,
+            label: Arc::new(Label::trusted()),
             outcome_seq: Seq(1),
             precious_seq: Seq(1),
         }
@@ -191,6 +187,11 @@ impl State {
             | Event::CompensationPlanned(_)
             | Event::GroupClosingStarted(_)
             | Event::CancelRequested(_)
+            | Event::EntryRecorded(_)
+            | Event::CompactionRequested(_)
+            | Event::CompactionStarted(_)
+            | Event::SummaryAnswered(_)
+            | Event::ContextCompacted(_)
             | Event::RunFinished(_) => 0,
         };
         match &mut self.program {
@@ -214,7 +215,7 @@ impl State {
                 }
             }
             Event::Prompted(prompted) => {
-                self.context.bytes += prompted.text.len() as u64;
+                self.context.added(prompted.text.len() as u64);
                 self.forget_fresh();
             }
             Event::BudgetRaised(raised) => self.budget = self.budget.raised(&raised.budget),
@@ -236,9 +237,32 @@ impl State {
             Event::CompensationPlanned(planned) => self.compensation_planned(planned),
             Event::GroupClosingStarted(closing) => self.group_closing_started(closing),
             Event::CancelRequested(wish) => self.cancelling = Some(Arc::new(wish.clone())),
+            Event::ModelFailed(failed) => {
+                if failed.error.kind == ModelErrorKind::ContextFull {
+                    self.view.refused(self.context.in_window());
+                }
+            }
+            Event::EntryRecorded(recorded) => {
+                let entry = &recorded.entry;
+                self.ledger.record(entry);
+                if matches!(entry.author, Author::Person(_) | Author::Contract(_)) {
+                    self.context.added(entry.render().len() as u64);
+                }
+                Arc::make_mut(&mut self.label).join(&entry.label);
+            }
+            Event::CompactionRequested(wish) => self.view.asked(&wish.by),
+            Event::SummaryAnswered(answered) => {
+                self.spend(&answered.usage, answered.usage.total(), answered.nano_usd);
+                // It is money, as an answer is.
+                self.outcome_seq = self.seq;
+            }
+            Event::ContextCompacted(compacted) => {
+                self.view.compacted(compacted);
+                self.context.compacted(compacted.bytes_after, compacted.tokens_after);
+            }
             Event::RunStarted(_)
             | Event::ModelAnswered(_)
-            | Event::ModelFailed(_)
+            | Event::CompactionStarted(_)
             | Event::RunForked(_) => {}
         }
     }
@@ -284,6 +308,11 @@ impl State {
             | Event::CompensationPlanned(_)
             | Event::GroupClosingStarted(_)
             | Event::CancelRequested(_)
+            | Event::EntryRecorded(_)
+            | Event::CompactionRequested(_)
+            | Event::CompactionStarted(_)
+            | Event::SummaryAnswered(_)
+            | Event::ContextCompacted(_)
             | Event::RunFinished(_) => self.status == Status::Running,
         };
         if driven {
@@ -296,17 +325,12 @@ impl State {
     fn model_answered(&mut self, answered: &ModelAnswered) -> usize {
         self.forget_fresh();
         let written: u64 = answered.content.iter().map(bytes_of).sum();
-        let counted = answered.usage.total();
-        // A server that counts nothing must not make the budget endless.
-        let tokens = if counted > 0 {
-            counted
-        } else {
-            self.context.tokens_estimated().saturating_add(written.div_ceil(BYTES_PER_TOKEN))
-        };
-        self.context = ContextSize { tokens, bytes: 0 };
+        let tokens = self.context.answered(written, &answered.usage);
+        if answered.stop == StopReason::ContextFull {
+            self.view.refused(tokens);
+        }
         self.spent.turns += 1;
-        self.spent.tokens = self.spent.tokens.saturating_add(tokens);
-        self.spent.nano_usd = self.spent.nano_usd.saturating_add(answered.nano_usd);
+        self.spend(&answered.usage, tokens, answered.nano_usd);
         // An answer is money: it is durable before the next one is asked for.
         self.outcome_seq = self.seq;
         for (id, tool_use) in calls_of(answered.turn, &answered.content) {
@@ -314,6 +338,16 @@ impl State {
             self.calls.insert(id, call);
         }
         self.calls.len()
+    }
+
+    fn spend(&mut self, _usage: &Usage, tokens: u64, nano_usd: u64) {
+        self.spent.tokens = self.spent.tokens.saturating_add(tokens);
+        self.spent.nano_usd = self.spent.nano_usd.saturating_add(nano_usd);
+    }
+
+    /// Returns the label of what the model says now: the join of all that it was ever shown.
+    pub fn label(&self) -> Label {
+        (*self.label).clone()
     }
 
     fn calls_started(&mut self, calls: &[CallId], at: Timestamp) {
@@ -383,7 +417,11 @@ impl State {
         // The model sees what it asked for, and nothing of what the runtime makes of it.
         if !is_planned(completed.call) {
             let shown = completed.outcome.render("", &call.tool);
-            self.context.bytes += shown.content.iter().map(|c| c.bytes() as u64).sum::<u64>();
+            self.context.added(shown.content.iter().map(|c| c.bytes() as u64).sum());
+            let label = label_of(&call.tool);
+            if !self.label.covers(&label) {
+                Arc::make_mut(&mut self.label).join(&label);
+            }
             let digest = same_call(call, &completed.outcome);
             let tool = Arc::from(call.tool.as_str());
             self.count_repeat(digest, tool);
@@ -535,17 +573,4 @@ pub(super) fn asked(call: &Call) -> Digest {
 fn same_call(call: &Call, outcome: &Outcome) -> Digest {
     let got = serde_json::to_vec(outcome).expect("an outcome is plain data");
     Digest::of_parts(&[&asked(call).0, &got])
-}
-
-fn bytes_of(block: &Block) -> u64 {
-    let bytes = match block {
-        Block::Text(text) => text.len(),
-        Block::Opaque(opaque) => opaque.block.to_string().len(),
-        Block::ToolUse(tool_use) => match &tool_use.input {
-            ToolInput::Json(value) => value.to_string().len() + tool_use.name.len(),
-            ToolInput::Malformed(text) => text.len() + tool_use.name.len(),
-        },
-        Block::ToolResult(_) => 0,
-    };
-    bytes as u64
 }
