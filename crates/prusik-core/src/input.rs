@@ -97,7 +97,9 @@ pub enum Rejected {
     NotParked,
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    #[error("the context of this run is not compacted: its agent was defined before there was such a thing")]
+    #[error(
+        "the context of this run is not compacted: its agent was defined before there was such a thing"
+    )]
     NoCompaction,
     #[error("nobody has said yet whether {} landed; `prusik settle` first", list(.calls))]
     StillInDoubt { calls: Vec<CallId> },

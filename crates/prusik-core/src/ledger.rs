@@ -31,7 +31,9 @@ impl FromStr for EntryId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = text.strip_prefix(['L', 'l']).and_then(|digits| digits.parse().ok());
-        number.map(Self).ok_or_else(|| format!("`{text}` names no entry; an entry is named like L7"))
+        number
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` names no entry; an entry is named like L7"))
     }
 }
 

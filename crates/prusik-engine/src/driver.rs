@@ -8,7 +8,7 @@ use prusik_core::effect::{Action, Effect, EffectId};
 use prusik_core::event::Event;
 use prusik_core::ids::{CallId, Seq, Timestamp};
 use prusik_core::input::{Input, Now, Rejected};
-use prusik_core::model::{ModelError, ModelErrorKind};
+use prusik_core::model::{ModelError, ModelErrorKind, Purpose};
 use prusik_core::outcome::Reply;
 use prusik_core::run::Status;
 use prusik_model::{Delta, Model};
@@ -29,6 +29,8 @@ const SIGNAL_EVERY: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct World {
     pub model: Arc<dyn Model>,
+    /// What writes summaries, where the agent names a model of its own for that.
+    pub summarizer: Option<Arc<dyn Model>>,
     /// By the name that the agent calls them by.
     pub tools: BTreeMap<String, Arc<dyn Tool>>,
 }
@@ -275,14 +277,18 @@ impl Driver<'_> {
         let cancel = CancellationToken::new();
         let observer = Arc::clone(&self.observer);
         let abort = match action {
-            Action::LoadTranscript { through } => {
+            Action::LoadTranscript { from, through } => {
                 let store = Arc::clone(&self.held.claim.store);
                 let run = self.held.id().clone();
-                self.tasks.spawn(perform::load_transcript(store, run, through))
+                self.tasks.spawn(perform::load_transcript(store, run, from, through))
             }
             Action::CallModel(request) => {
                 self.observer.notice(Notice::ModelCalled);
-                let model = Arc::clone(&self.world.model);
+                let model = match request.purpose {
+                    Purpose::Turn => &self.world.model,
+                    Purpose::Summary => self.world.summarizer.as_ref().unwrap_or(&self.world.model),
+                };
+                let model = Arc::clone(model);
                 self.tasks.spawn(perform::call_model(model, request, observer))
             }
             Action::CallTool(call) => {

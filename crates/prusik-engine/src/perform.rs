@@ -108,9 +108,14 @@ async fn attempt(
 }
 
 /// Reads a long journal in parts, side by side: decompressing and parsing take most of the time.
-pub(crate) async fn load_transcript(store: Arc<dyn Store>, run: RunId, through: Seq) -> Brought {
+pub(crate) async fn load_transcript(
+    store: Arc<dyn Store>,
+    run: RunId,
+    from: Seq,
+    through: Seq,
+) -> Brought {
     let mut reading = JoinSet::new();
-    for from in (1..=through.0).step_by(PART_RECORDS) {
+    for from in (from.0..=through.0).step_by(PART_RECORDS) {
         let to = Seq(through.0.min(from + PART_RECORDS as u64 - 1));
         reading.spawn(read_events(Arc::clone(&store), run.clone(), Seq(from), to));
     }

@@ -70,6 +70,7 @@ pub(crate) fn request(messages: Vec<Message>) -> ModelRequest {
     ModelRequest {
         turn: Turn(1),
         attempt: Attempt(1),
+        purpose: prusik_core::model::Purpose::Turn,
         model: Arc::new(model),
         max_tokens: 4_000,
         system: "You pay invoices.".into(),

@@ -12,6 +12,7 @@ mod tests;
 use axum::http::HeaderMap;
 use prusik_core::message::{Message, Role};
 use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest};
+use prusik_core::run::turns_before;
 use serde_json::{Map, Value};
 
 /// A wire format.
@@ -168,5 +169,6 @@ fn push_message(messages: &mut Vec<Message>, message: Message) {
 /// Returns the turn that a conversation asks for.
 fn turn_of(messages: &[Message]) -> prusik_core::ids::Turn {
     let answers = messages.iter().filter(|message| message.role == Role::Assistant).count();
-    prusik_core::ids::Turn(u32::try_from(answers).unwrap_or(u32::MAX)).next()
+    let answers = u32::try_from(answers).unwrap_or(u32::MAX);
+    prusik_core::ids::Turn(answers.saturating_add(turns_before(messages))).next()
 }

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::changes::{Change, Changes, UNDO_UNKNOWN};
 use super::decide::Draft;
 use super::definition::{Definition, Held};
 use super::program::{AgentLoop, Program};
 use super::state::{Call, State, Status};
-use super::changes::{Change, Changes, UNDO_UNKNOWN};
 use crate::contract::EffectClass;
 use crate::event::{
     CompensationPlanned, CompensationStarted, Ending, Event, Kept, PlannedCall, Undoing,

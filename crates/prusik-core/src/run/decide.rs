@@ -339,7 +339,8 @@ impl Draft<'_> {
             error: error.clone(),
             retry_in_ms,
         }));
-        if again || self.window_was_refused(error.kind) && self.state.agent_loop().summary.is_none() {
+        if again || self.window_was_refused(error.kind) && self.state.agent_loop().summary.is_none()
+        {
             return;
         }
         if self.state.agent_loop().summary.is_some() {

@@ -103,8 +103,7 @@ impl AgentLoop {
     pub(super) fn apply(&mut self, event: &Event, calls: usize, at: Timestamp) {
         match event {
             Event::ModelAnswered(answered) => {
-                let cut =
-                    matches!(answered.stop, StopReason::MaxTokens | StopReason::ContextFull);
+                let cut = matches!(answered.stop, StopReason::MaxTokens | StopReason::ContextFull);
                 self.continues = if cut { self.continues + 1 } else { 0 };
                 let paused = answered.stop == StopReason::PauseTurn;
                 self.pauses = if paused { self.pauses + 1 } else { 0 };

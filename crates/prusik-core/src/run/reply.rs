@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::Stop;
-use super::{compensate, context};
 use super::decide::{Draft, RETRY_AFTER_MS_MAX, probe_arguments};
 use super::definition::Held;
 use super::state::{Call, Stage};
+use super::{compensate, context};
 use crate::contract::{EffectClass, RetryPolicy};
 use crate::event::{
     CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, Event, Found, Resolver,

@@ -178,10 +178,11 @@ impl Transcript {
             if about.results.iter().all(|result| !is_new(&result.call)) {
                 continue;
             }
-            let results = Arc::make_mut(message).content.iter_mut().filter_map(|block| match block {
-                Block::ToolResult(result) => Some(result),
-                Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) => None,
-            });
+            let results =
+                Arc::make_mut(message).content.iter_mut().filter_map(|block| match block {
+                    Block::ToolResult(result) => Some(result),
+                    Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) => None,
+                });
             for (result, of) in results.zip(&about.results) {
                 if is_new(&of.call) {
                     result.content = stub::of(of.call, &result.content);
@@ -190,9 +191,10 @@ impl Transcript {
         }
         self.compacted = Some(Arc::new(ContextCompacted {
             // The head stays as it was when results alone were folded.
-            replaced: compacted.replaced.clone().or_else(|| {
-                self.compacted.as_ref().and_then(|before| before.replaced.clone())
-            }),
+            replaced: compacted
+                .replaced
+                .clone()
+                .or_else(|| self.compacted.as_ref().and_then(|before| before.replaced.clone())),
             ..compacted.clone()
         }));
     }

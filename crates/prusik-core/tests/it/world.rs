@@ -271,10 +271,11 @@ impl World {
         }
         let effect = self.queued.remove(place);
         match effect.action {
-            Action::LoadTranscript { through } => {
+            Action::LoadTranscript { from, through } => {
+                let from = usize::try_from(from.0).unwrap() - 1;
                 let through = usize::try_from(through.0).unwrap();
-                self.run.load_transcript(events(&self.records[..through])).unwrap();
-                self.poll();
+                self.run.load_transcript(events(&self.records[from..through])).unwrap();
+                self.input(Input::TimerFired);
             }
             Action::CallModel(request) => {
                 messages::check(&request);

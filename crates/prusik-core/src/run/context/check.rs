@@ -8,7 +8,7 @@ use super::super::State;
 use super::super::definition::Definition;
 use super::super::recall::RECALL;
 use super::super::transcript::Transcript;
-use super::head::open_matters;
+use super::head::{HISTORY, open_matters};
 use super::ledger::{RECORD, indented};
 use super::summary::unknown_handles;
 use crate::event::{ContextCompacted, Invariant};
@@ -59,11 +59,13 @@ pub(super) fn broken(candidate: &Candidate<'_>) -> Vec<(Invariant, String)> {
     }
     let stubs = event.folded.iter().filter(|call| {
         let name = format!("{{\"handle\":\"{call}\"}}");
-        !messages.iter().flat_map(|message| &message.content).any(|block| match block {
+        !messages.iter().flat_map(|message| &message.content).any(|block| {
+            match block {
             Block::ToolResult(result) => result.content.iter().any(|content| {
                 matches!(content, crate::message::Content::Text(text) if text.contains(&name))
             }),
             Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) => false,
+        }
         })
     });
     problems.extend(stubs.map(|call| format!("the folded result {call} does not name its handle")));
@@ -109,14 +111,16 @@ fn label_due(before: &Transcript, after: &Transcript) -> Label {
 fn says_label(after: &Transcript, label: &Label) -> bool {
     let history = after.messages().first().and_then(|head| {
         head.content.iter().skip(1).find_map(|block| match block {
-            Block::Text(text) if text.starts_with("[history: ") => Some(text),
+            Block::Text(text) if text.starts_with(HISTORY) => Some(text),
             Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) | Block::ToolResult(_) => None,
         })
     });
     // Results that are folded keep their places among the calls of their tools.
     history.is_none_or(|text| {
         label.sources.iter().all(|source| text.contains(source.as_str()))
-            || after.compacted().is_some_and(|compacted| compacted.how == crate::event::CompactHow::Folded)
+            || after
+                .compacted()
+                .is_some_and(|compacted| compacted.how == crate::event::CompactHow::Folded)
     })
 }
 

@@ -71,7 +71,9 @@ impl Draft<'_> {
             let excess = before.saturating_sub(target).saturating_mul(4);
             let (fold, _) = fold::choose(transcript, 1..kept, excess);
             let made = self.make(transcript, CompactHow::Folded, why.clone(), None, &fold);
-            if !fold.is_empty() && made.event.tokens_after <= target && self.take(made, transcript, room)
+            if !fold.is_empty()
+                && made.event.tokens_after <= target
+                && self.take(made, transcript, room)
             {
                 return;
             }
@@ -310,8 +312,9 @@ impl Draft<'_> {
         let made = self.make_fit(policy, transcript, how, why, replaced);
         let broken = self.broken(&made, transcript, room);
         let problems = broken.into_iter();
-        let problems: Vec<String> =
-            problems.map(|(invariant, problem)| format!("{}: {problem}", invariant.as_str())).collect();
+        let problems: Vec<String> = problems
+            .map(|(invariant, problem)| format!("{}: {problem}", invariant.as_str()))
+            .collect();
         if problems.is_empty() { Ok(made) } else { Err(problems) }
     }
 

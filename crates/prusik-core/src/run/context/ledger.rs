@@ -190,7 +190,8 @@ impl Draft<'_> {
 /// Reads the arguments of [`RECORD`], which fit its schema.
 fn read_note(arguments: &Value) -> Result<(Note, Option<EntryId>), (&'static str, String)> {
     let refused = |problem: String| (kind::LEDGER_REFUSED, problem);
-    let supersedes = arguments["supersedes"].as_str().map(str::parse).transpose().map_err(refused)?;
+    let supersedes =
+        arguments["supersedes"].as_str().map(str::parse).transpose().map_err(refused)?;
     let mut arguments = arguments.clone();
     if let Value::Object(map) = &mut arguments {
         map.shift_remove("supersedes");

@@ -23,7 +23,9 @@ mod summary;
 mod tests;
 mod view;
 
+pub use self::head::turns_before;
 pub use self::ledger::RECORD;
+pub use self::summary::purpose_of;
 pub use self::view::View;
 
 pub(super) use self::size::{ContextSize, bytes_of};

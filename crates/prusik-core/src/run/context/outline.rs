@@ -47,7 +47,9 @@ pub(super) fn of(transcript: &Transcript, task: &str, through: Turn, bytes_max: 
         })
         .collect();
     let counts = if counts.is_empty() { "no calls".to_owned() } else { counts.join("; ") };
-    summary.done.push(format!("turns {first} to {through}, of which no summary was made: {counts}"));
+    summary
+        .done
+        .push(format!("turns {first} to {through}, of which no summary was made: {counts}"));
     results.sort_by_key(|(bytes, named)| (std::cmp::Reverse(*bytes), named.handle.clone()));
     let largest = results.into_iter().take(HANDLES_MAX).map(|(_, named)| named);
     let known: Vec<String> = summary.handles.iter().map(|named| named.handle.clone()).collect();

@@ -11,7 +11,19 @@ use crate::event::{CompactReason, RefusedSummary, Summary};
 use crate::ids::{CallId, Turn};
 use crate::json;
 use crate::message::{Block, Message, Role};
-use crate::model::{Answer, StopReason};
+use crate::model::{Answer, Purpose, StopReason};
+
+/// How a request for a summary begins.
+const REQUEST: &str = "[compaction]\n";
+
+/// Returns what an answer to a conversation is wanted for.
+pub fn purpose_of(messages: &[Message]) -> Purpose {
+    let last = messages.last().filter(|message| message.role == Role::User);
+    match last.and_then(|message| message.content.last()) {
+        Some(Block::Text(text)) if text.starts_with(REQUEST) => Purpose::Summary,
+        Some(_) | None => Purpose::Turn,
+    }
+}
 
 /// A summary that the model is to write before anything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +45,7 @@ pub(in crate::run) fn ask(
     let mut messages = transcript.messages().to_vec();
     let through = wanted.through;
     let request = format!(
-        "[compaction]\n\
+        "{REQUEST}\
          The context is nearly full, so turns 1 to {through} will no longer be shown. Write what stands \
          for them: one JSON object and nothing else, no call of a tool, at most {bytes_max} bytes:\n\
          {{\"asked\": what the task asks, in a sentence, \"done\": [what was done and came of it], \
@@ -52,7 +64,7 @@ pub(in crate::run) fn ask(
         say(
             &mut messages,
             format!(
-                "[compaction]\nThat cannot stand for those turns: {}. Write it once more.",
+                "{REQUEST}That cannot stand for those turns: {}. Write it once more.",
                 refused.problems.join("; ")
             ),
         );

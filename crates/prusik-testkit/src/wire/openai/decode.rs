@@ -69,6 +69,7 @@ pub fn decode(body: &Value) -> Result<Decoded, Refusal> {
     let request = ModelRequest {
         turn: turn_of(&messages),
         attempt: Attempt(1),
+        purpose: prusik_core::run::purpose_of(&messages),
         model: Arc::new(model),
         max_tokens,
         system: system.into(),
