@@ -65,9 +65,14 @@ impl Model for Anthropic {
         request: &ModelRequest,
         progress: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
-        let body = encode::body(request);
+        let body = wire_body(request);
         self.endpoint.ask(self.headers()?, body, Decoder::default(), complaint, progress).await
     }
+}
+
+/// Returns the body that a request goes over the wire with.
+pub(crate) fn wire_body(request: &ModelRequest) -> Vec<u8> {
+    encode::body(request)
 }
 
 fn complaint(_: StatusCode, body: &str) -> Complaint {
