@@ -35,6 +35,7 @@ pub mod project;
 pub mod scaffold;
 mod scratch;
 mod terms;
+mod window;
 
 #[doc(hidden)]
 pub use library::private as __private;
@@ -44,12 +45,13 @@ pub use library::{
     Standing, Stopper, Word,
 };
 pub use prusik_check::{Finding, Severity};
-pub use prusik_core::agent::{Limits, OnFailure};
+pub use prusik_core::agent::{ContextPolicy, Limits, OnFailure};
 pub use prusik_core::budget::{Budget, Spent};
 pub use prusik_core::contract;
 pub use prusik_core::contract::{Contract, EffectClass};
 pub use prusik_core::event::{self, Ending, Event, ParkReason, Verdict};
 pub use prusik_core::ids::{CallId, RunId, Seq, Timestamp};
+pub use prusik_core::ledger::{self, EntryKind, Note};
 pub use prusik_core::model::Price;
 pub use prusik_core::outcome::{Outcome, ToolResult};
 pub use prusik_core::run::{State, Status};

@@ -25,7 +25,7 @@ pub use tool::{Call, ContractError, RustTool};
 
 pub(crate) use agent::mistaken_calls;
 pub(crate) use workshop::{
-    Asks, Connected, Home, NoModel, OwnTool, Tell, Tools, Workshop, facts, world,
+    Asks, Connected, Home, Models, OwnTool, Tell, Tools, Workshop, facts, world,
 };
 
 /// What the macros' code names. No part of the interface: it changes without notice.

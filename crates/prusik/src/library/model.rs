@@ -10,6 +10,7 @@ use prusik_model::{
 };
 
 use crate::project::{is_loopback, prices};
+use crate::window::window_tokens;
 
 /// Most tokens of an answer unless the program says otherwise, as in a project.
 const MAX_TOKENS: u32 = 4096;
@@ -19,6 +20,7 @@ const FREE: Price = Price { input: 0, output: 0, cache_read: 0, cache_write: 0 }
 #[derive(Clone)]
 pub struct Model {
     pub(crate) spec: ModelSpec,
+    window_tokens: Option<u64>,
     source: Source,
 }
 
@@ -64,10 +66,10 @@ impl Model {
     /// Records what this model answers into a file, for [`Model::recorded`].
     pub fn record_to(self, path: impl Into<PathBuf>) -> Self {
         let (name, price) = (self.spec.model.clone(), self.spec.price);
-        let spec = self.spec.clone();
+        let (spec, window_tokens) = (self.spec.clone(), self.window_tokens);
         let source = Source::Recorded { path: path.into(), of: Box::new(self) };
         let recorded = Self::of(name, price, source);
-        Self { spec, ..recorded }
+        Self { spec, window_tokens, ..recorded }
     }
 
     /// A model that the program implements itself.
@@ -84,7 +86,7 @@ impl Model {
             thinking_tokens: None,
             price,
         };
-        Self { spec, source }
+        Self { spec, window_tokens: None, source }
     }
 
     /// Sets the server's address. It means nothing to a model without one.
@@ -133,6 +135,17 @@ impl Model {
     pub fn thinking_tokens(mut self, tokens: u32) -> Self {
         self.spec.thinking_tokens = Some(tokens);
         self
+    }
+
+    /// Sets what the model can take in, prompt and answer together, where the name does not say it.
+    pub fn window_tokens(mut self, tokens: u64) -> Self {
+        self.window_tokens = Some(tokens);
+        self
+    }
+
+    /// Returns what the model can take in, in tokens.
+    pub(crate) fn window(&self) -> u64 {
+        self.window_tokens.unwrap_or_else(|| window_tokens(&self.spec.model))
     }
 
     /// Sets what the model costs, where the built-in list does not know or is not right.

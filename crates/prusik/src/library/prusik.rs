@@ -15,9 +15,10 @@ use prusik_store::{Filter, MemoryStore, RunRow, Signal, SqliteStore, Store, Stor
 
 use super::agent::Agent;
 use super::error::Error;
+use super::model::Model;
 use super::run::{Run, Standing};
 use super::tool::RustTool;
-use super::workshop::{Asks, Connected, Home, NoModel, OwnTool, Tell, Tools, Workshop, world};
+use super::workshop::{Asks, Connected, Home, Models, OwnTool, Tell, Tools, Workshop, world};
 use crate::assemble::{self, Assembled, assembled};
 use crate::fault;
 use crate::project::Project;
@@ -405,12 +406,12 @@ impl Prusik {
             let Declared { project, own } = self.declared(agent)?;
             return assemble::fresh(project, own, agent, tell).await;
         };
-        let model = agent.parts().model().connect()?;
+        let models = connected(agent, agent.parts().summarizer())?;
         let workshop = agent.parts().workshop(self.home.as_ref())?;
         let Connected { toolbox, .. } = workshop.connect(tell).await?;
         let facts = Workshop::facts_of(&toolbox, agent.parts().own());
         let made = agent.parts().definition(&facts).map_err(Error::from);
-        assembled(model, toolbox, made).await
+        assembled(models, toolbox, made).await
     }
 
     /// Connects what a run needs to go on. Its lease is held by now: nobody else starts anything for
@@ -421,12 +422,16 @@ impl Prusik {
             let Declared { project, own } = self.declared(Some(&agent.name))?;
             return assemble::again(project, own, agent, asks);
         };
-        let model = match asks {
-            Asks::Model => declared.parts().model().connect()?,
-            Asks::ToolsAlone => Arc::new(NoModel),
+        let models = match asks {
+            Asks::Model => {
+                // A run keeps who summarizes it, and its program may have changed its mind.
+                let asked = agent.context.as_ref().and_then(|policy| policy.summary_model.as_ref());
+                connected(declared, declared.parts().summarizer().filter(|_| asked.is_some()))?
+            }
+            Asks::ToolsAlone => Models::none(),
         };
         let toolbox = declared.parts().workshop(self.home.as_ref())?.known(agent)?;
-        let world = world(model, &toolbox, agent)?;
+        let world = world(models, &toolbox, agent)?;
         Ok((world, Tools(toolbox)))
     }
 
@@ -463,6 +468,13 @@ impl Prusik {
             None => Ok(()),
         }
     }
+}
+
+/// Connects the models of an agent of the program.
+fn connected(agent: &Agent, summarizer: Option<&Model>) -> Result<Models, Error> {
+    let model = agent.parts().model().connect()?;
+    let summarizer = summarizer.map(Model::connect).transpose()?;
+    Ok(Models { model, summarizer })
 }
 
 /// Returns who uses this process, for the journal.
