@@ -40,9 +40,9 @@ mod window;
 #[doc(hidden)]
 pub use library::private as __private;
 pub use library::{
-    Agent, AgentBuilder, AgentError, Call, Cancelled, ContractError, Error, Fact, Failure,
-    FailureKind, Forked, McpServer, Model, OutputError, Prusik, Reported, Review, Run, RustTool,
-    Standing, Stopper, Word,
+    Agent, AgentBuilder, AgentError, Call, Cancelled, Compacting, ContractError, Error, Fact,
+    Failure, FailureKind, Forked, McpServer, Model, Noted, OutputError, Prusik, Reported, Review,
+    Run, RustTool, Standing, Stopper, Word,
 };
 pub use prusik_check::{Finding, Severity};
 pub use prusik_core::agent::{ContextPolicy, Limits, OnFailure};

@@ -72,6 +72,13 @@ pub enum Command {
     },
     /// Say whether a call in doubt took effect
     Settle(SettleArgs),
+    /// Keep something in a run's ledger, whatever is summarized
+    Note(NoteArgs),
+    /// Make a run's context smaller before its model is asked again
+    Compact {
+        #[arg(add = ArgValueCandidates::new(complete::runs))]
+        run: String,
+    },
     /// Undo what a parked or ended run did, newest first, as far as its contracts say how
     Compensate {
         #[arg(add = ArgValueCandidates::new(complete::runs))]
@@ -254,6 +261,42 @@ pub struct SettleArgs {
     /// What the call returned, as JSON, if you know
     #[arg(long, value_name = "JSON", requires = "landed")]
     pub result: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct NoteArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// What must not be forgotten, in a sentence or two
+    pub text: String,
+    /// What it is
+    #[arg(long, value_enum, default_value_t = NoteKind::Constraint)]
+    pub kind: NoteKind,
+    /// Why it was decided so
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Where it is known from
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+    /// The entry that no longer holds, as `prusik show` names it
+    #[arg(long, value_name = "ENTRY")]
+    pub supersedes: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NoteKind {
+    /// What is to be reached
+    Goal,
+    /// What must or must not be done on the way
+    Constraint,
+    /// What was decided
+    Decision,
+    /// What is known
+    Fact,
+    /// What is not known yet
+    Question,
+    /// Where something is
+    Artefact,
 }
 
 #[derive(Debug, Args)]

@@ -63,6 +63,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stopped> {
         Command::Events(args) => commands::look::events(&place, args).await,
         Command::Cancel { run, reason } => commands::change::cancel(&place, &run, reason).await,
         Command::Settle(args) => commands::change::settle(&place, args).await,
+        Command::Note(args) => commands::change::note(&place, args).await,
+        Command::Compact { run } => commands::change::compact(&place, &run).await,
         Command::Compensate { run, dry_run } => {
             commands::run::compensate(&place, &run, dry_run).await
         }

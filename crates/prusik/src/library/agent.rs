@@ -458,8 +458,12 @@ fn context_policy(
     summarizer: Option<&Model>,
     change: Option<&ChangeContext>,
 ) -> ContextPolicy {
-    let mut policy = ContextPolicy::of_window(model.window(), model.spec.max_tokens);
+    let of_window = |tokens| ContextPolicy::of_window(tokens, model.spec.max_tokens);
+    let mut policy = of_window(model.window());
     if let Some(change) = change {
+        change(&mut policy);
+        // All else that is not said depends on the window.
+        policy = of_window(policy.window_tokens);
         change(&mut policy);
     }
     policy.summary_model = summarizer.map(|model| model.spec.clone());

@@ -1,6 +1,7 @@
 //! The library: agents, tools and runs for programs, and what the command line stands on.
 
 mod agent;
+mod context;
 mod error;
 mod failure;
 mod model;
@@ -14,6 +15,7 @@ mod tool;
 mod workshop;
 
 pub use agent::{Agent, AgentBuilder, AgentError};
+pub use context::{Compacting, Noted};
 pub use error::Error;
 pub use failure::{Failure, FailureKind, Reported};
 pub use model::Model;

@@ -151,6 +151,15 @@ impl Prusik {
         self
     }
 
+    /// Returns who gives the words that are journaled.
+    pub(super) fn person(&self) -> &str {
+        &self.by
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Returns the store.
     pub fn store(&self) -> &Arc<dyn Store> {
         self.engine.store()
@@ -359,13 +368,12 @@ impl Prusik {
 
     /// Changes a run that nobody drives. One that was killed has not been looked at since: its calls
     /// come into doubt now, and what it left running ends.
-    async fn change(&self, held: &mut Held, input: Input) -> Result<(), Error> {
+    pub(super) async fn change(&self, held: &mut Held, input: Input) -> Result<Vec<Event>, Error> {
         if held.run().state().status == Status::Running {
             self.no_orphans().await?;
             held.submit(Input::Recovered { by: self.by.clone() }).await?;
         }
-        held.submit(input).await?;
-        Ok(())
+        Ok(held.submit(input).await?)
     }
 
     /// Begins a run that shares the journal of `from` through record `at`; [`Prusik::resume`] goes on
