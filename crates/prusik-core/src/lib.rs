@@ -35,6 +35,7 @@ pub mod json;
 pub mod message;
 pub mod model;
 pub mod outcome;
+pub mod outline;
 pub mod record;
 pub mod run;
 pub mod schema;
