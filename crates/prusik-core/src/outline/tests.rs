@@ -121,7 +121,7 @@ fn pieces() -> impl Strategy<Value = Vec<Content>> {
     let text = proptest::collection::vec(fragment, 0..16).prop_map(|parts| parts.concat());
     let json = proptest::collection::vec((text.clone(), 0..9u8), 0..8).prop_map(|members| {
         let members = members.into_iter().map(|(key, value)| (key, json!(value)));
-        Content::Json(serde_json::Map::from_iter(members).into())
+        Content::Json(members.collect::<serde_json::Map<_, _>>().into())
     });
     let image = (text.clone(), text.clone())
         .prop_map(|(media_type, data)| Content::Image(Image { media_type, data }));

@@ -15,7 +15,7 @@ use crate::event::{
 use crate::ids::{Attempt, CallId};
 use crate::input::Rejected;
 use crate::json;
-use crate::outcome::{Failure, Outcome, Reply, ToolResult, kind};
+use crate::outcome::{Failure, Outcome, ReadBy, Reply, ToolResult, kind};
 
 impl Draft<'_> {
     pub fn call_replied(&mut self, id: CallId, reply: Reply, ms: u64) {
@@ -157,14 +157,16 @@ impl Draft<'_> {
     ) {
         let landed = held.tool.contract.effect != EffectClass::Read;
         let undo = compensate::undoing(held, call, &result);
-        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
+        let bytes_max = held.tool.contract.result_bytes_max;
+        let (result, blob) = result.readable().limited(ReadBy::Name, bytes_max);
         self.blobs.extend(blob);
         let mut message = problem.to_owned();
         if !result.is_empty() {
             message = format!("{message} It was: {}", result.plain_text());
         }
         let advice = landed.then(|| "The call took effect. Do not make it again.".to_owned());
-        let failure = Failure { landed, advice, ..Failure::new(kind, message) };
+        let whole = result.whole;
+        let failure = Failure { landed, advice, whole, ..Failure::new(kind, message) };
         let (attempt, outcome) = (Attempt(call.attempts), Outcome::Failed(failure));
         let completed = CallCompleted { call: id, attempt, outcome, ms, undo };
         self.emit(Event::CallCompleted(completed));
@@ -180,7 +182,8 @@ impl Draft<'_> {
     ) {
         let call = self.state.calls.get(&id);
         let undo = call.and_then(|call| compensate::undoing(held, call, &result));
-        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
+        let bytes_max = held.tool.contract.result_bytes_max;
+        let (result, blob) = result.readable().limited(ReadBy::Name, bytes_max);
         self.blobs.extend(blob);
         let outcome = Outcome::Ok(result);
         self.emit(Event::CallCompleted(CallCompleted { call: id, attempt, outcome, ms, undo }));
