@@ -194,6 +194,7 @@ fn failure() -> Failure {
         landed: false,
         advice: Some("Wait.".into()),
         at: vec!["/a/0".into(), String::new()],
+        whole: None,
     }
 }
 
@@ -243,6 +244,8 @@ fn call_completed() -> Vec<Event> {
     events.push(completed(ok(), Some(undo)));
     events.push(completed(ok(), Some(Undoing::Impossible { reason: "no id".into() })));
     events.push(completed(Outcome::Deferred { group: "order".into() }, None));
+    let whole = Some(Handle { digest: Digest::of(b"unfit"), bytes: 5 });
+    events.push(completed(Outcome::Failed(Failure { whole, ..plain_failure() }), None));
     events
 }
 
