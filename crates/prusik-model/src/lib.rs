@@ -10,6 +10,7 @@ mod script;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use async_trait::async_trait;
 use prusik_core::message::ToolInput;
@@ -20,6 +21,7 @@ pub use cassette::{Cassette, CassetteError, CassetteMode};
 pub use config::{ConnectError, DEFAULT_IDLE_TIMEOUT_MS, KeyRef, ModelConfig, Server};
 pub use openai::{DEFAULT_BASE_URL as OPENAI_BASE_URL, MaxTokensField};
 pub use script::{Script, ScriptError, ScriptedModel};
+pub use windows::{Window, cache_min_tokens, window_of};
 
 /// Answers prompts.
 ///
