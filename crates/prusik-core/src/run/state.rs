@@ -172,7 +172,7 @@ impl State {
         self.seq = self.seq.next();
         self.count_time(event, at);
         let calls = match event {
-            Event::ModelAnswered(answered) => self.model_answered(answered),
+            Event::ModelAnswered(answered) => self.model_answered(definition, answered),
             Event::RunStarted(_)
             | Event::RunRecovered(_)
             | Event::ModelFailed(_)
@@ -293,7 +293,7 @@ impl State {
         self.updated = self.updated.max(at);
     }
 
-    fn model_answered(&mut self, answered: &ModelAnswered) -> usize {
+    fn model_answered(&mut self, definition: &Definition, answered: &ModelAnswered) -> usize {
         self.forget_fresh();
         let written: u64 = answered.content.iter().map(bytes_of).sum();
         let counted = answered.usage.total();
@@ -307,6 +307,7 @@ impl State {
         self.spent.turns += 1;
         self.spent.tokens = self.spent.tokens.saturating_add(tokens);
         self.spent.nano_usd = self.spent.nano_usd.saturating_add(answered.nano_usd);
+        self.spent.count(&answered.usage, definition.agent().model.price.as_ref());
         // An answer is money: it is durable before the next one is asked for.
         self.outcome_seq = self.seq;
         for (id, tool_use) in calls_of(answered.turn, &answered.content) {
