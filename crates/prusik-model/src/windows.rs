@@ -128,14 +128,13 @@ const GOOGLE: &[Row] = &[
 /// Open models, whoever serves them. Where a model card has a native window and a stretched one,
 /// the native one stands here: servers stretch it on demand only.
 ///
-/// Sources: Llama: the model cards at <https://huggingface.co/meta-llama>. Qwen: those at
-/// <https://huggingface.co/Qwen>, and for the names of Alibaba's own service its list of models,
-/// <https://www.alibabacloud.com/help/en/model-studio/models>; Qwen 3.6 and 3.7 by
-/// <https://vercel.com/ai-gateway/models>. Mistral:
-/// <https://docs.mistral.ai/getting-started/models> and the cards at
-/// <https://huggingface.co/mistralai>. DeepSeek:
-/// <https://api-docs.deepseek.com/quick_start/pricing> and the cards at
-/// <https://huggingface.co/deepseek-ai>. All were compared with <https://models.dev>.
+/// Sources: the model cards at <https://huggingface.co> under `meta-llama`, `Qwen`, `mistralai` and
+/// `deepseek-ai`; for the names of their makers' own services
+/// <https://www.alibabacloud.com/help/en/model-studio/models>,
+/// <https://docs.mistral.ai/getting-started/models> and
+/// <https://api-docs.deepseek.com/quick_start/pricing>; Qwen 3.6 and 3.7 by
+/// <https://vercel.com/ai-gateway/models>. Compared with <https://models.dev>: where it has a
+/// larger window for the same weights, the smaller one stands here.
 const OPEN: &[Row] = &[
     ("llama-4-maverick", "", 1_000_000, None),
     ("llama4", "maverick", 1_000_000, None),
