@@ -6,6 +6,7 @@ mod agents;
 mod journal;
 mod laws;
 mod messages;
+mod money;
 mod speed;
 mod stories;
 mod story;
