@@ -3,6 +3,7 @@
 //! tests only; nothing of it ships.
 
 pub mod fault;
+pub mod long;
 pub mod oracle;
 pub mod process;
 pub mod server;
