@@ -9,11 +9,7 @@ use serde_json::{Value, json};
 
 use super::reading::{self, Newest, Shown};
 use super::scenario::{Facts, WORK};
-use super::words::{self, Question};
-use super::{RECALL, RECORD};
-
-/// How often the model looks for something before it gives it up.
-const RECALLS_MAX: usize = 3;
+use super::{RECORD, lookup, words};
 
 /// What the model says, and why it stops.
 #[derive(Debug)]
@@ -59,12 +55,7 @@ pub fn turn(request: &ModelRequest, texts: &[Cow<'_, str>]) -> Said {
         return work(request, newest.as_ref(), done.map_or(1, |(step, _)| step + 1));
     }
     let shown = shown();
-    let tries = reading::recalls(request);
-    let calls = if reading::can_recall(&request.tools) && tries < RECALLS_MAX {
-        wanted(&shown, tries)
-    } else {
-        Vec::new()
-    };
+    let calls = lookup::calls(request, &shown);
     if calls.is_empty() {
         return Said::text(report(&shown));
     }
@@ -92,46 +83,6 @@ fn work(request: &ModelRequest, newest: Option<&Newest>, step: u32) -> Said {
         }
     }
     Said::calls(request, text, calls)
-}
-
-/// Returns the calls that look for what the report still lacks. What was not found is looked for in
-/// another way.
-fn wanted(shown: &Shown, tries: usize) -> Vec<(&'static str, Value)> {
-    let mut calls = Vec::new();
-    let mut look = |missing: bool, query: &str, regex: String| {
-        if missing {
-            let input =
-                if tries == 0 { json!({ "query": query }) } else { json!({"regex": regex}) };
-            calls.push((RECALL, input));
-        }
-    };
-    look(shown.amount.is_none(), "rule R1 never release an order above", words::rule("[0-9]+"));
-    look(
-        shown.carrier.is_none(),
-        "Decision D1 carrier",
-        "Decision D1: carrier [A-Za-z0-9-]+".into(),
-    );
-    let Some(Question { part, table_step, seal_step }) = &shown.question else {
-        look(true, "Report now: constraint, decision, row, value", "Report now: .*".into());
-        return calls;
-    };
-    let seal = words::seal(*seal_step, "[0-9a-f]+");
-    look(shown.seal.is_none(), &format!("Seal of step {seal_step}"), seal);
-    if shown.bin.is_none() {
-        let noted = shown.table.as_ref().filter(|(step, _)| step == table_step);
-        let input = match noted.and_then(|(_, handle)| handle.as_deref()) {
-            Some(handle) if tries < 2 => {
-                json!({"handle": handle, "path": format!("$.rows[?@.part == '{part}']")})
-            }
-            Some(handle) => json!({"handle": handle, "regex": part}),
-            None if tries == 0 => {
-                json!({"query": format!("{part} bin {} {table_step}", words::TABLE)})
-            }
-            None => json!({ "regex": part }),
-        };
-        calls.push((RECALL, input));
-    }
-    calls
 }
 
 fn report(shown: &Shown) -> String {

@@ -9,6 +9,7 @@
 mod answer;
 mod ask;
 mod faults;
+mod lookup;
 mod reading;
 mod scenario;
 mod summary;

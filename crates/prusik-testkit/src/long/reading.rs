@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use prusik_core::message::{Block, Content, Message, Role, ToolInput, ToolResultBlock, ToolUse};
 use prusik_core::model::{ModelRequest, ToolDecl};
 
+use super::RECORD;
 use super::scenario::WORK;
 use super::words::{self, Decision, Question};
-use super::{RECALL, RECORD};
 
 /// The line with which the head of a compacted conversation says what it stands for.
 const HISTORY: &str = "[history: turns 1 to ";
@@ -139,21 +139,8 @@ fn turns_asked(request: &ModelRequest) -> u64 {
     before.last().unwrap_or(0).saturating_add(answers as u64)
 }
 
-/// Returns how many answers asked to have something recalled.
-pub fn recalls(request: &ModelRequest) -> usize {
-    let is_recall = |block: &Block| matches!(block, Block::ToolUse(call) if call.name == RECALL);
-    let recalling = |message: &Message| {
-        message.role == Role::Assistant && message.content.iter().any(is_recall)
-    };
-    request.messages.iter().filter(|message| recalling(message)).count()
-}
-
 pub fn can_record(tools: &[ToolDecl]) -> bool {
     tools.iter().any(|tool| tool.name == RECORD)
-}
-
-pub fn can_recall(tools: &[ToolDecl]) -> bool {
-    tools.iter().any(|tool| tool.name == RECALL)
 }
 
 pub fn can_work(tools: &[ToolDecl]) -> bool {

@@ -306,6 +306,20 @@ fn it_gives_up_what_cannot_be_found() {
 }
 
 #[test]
+fn where_files_hold_the_history_it_greps_them_once() {
+    let mut run = Loop::start();
+    run.turns(scenario().steps(), &[]);
+    let mut kept = vec![run.messages[0].clone()];
+    kept.extend_from_slice(&run.messages[run.messages.len() - 10..]);
+    let answer = LongModel::default().answer(&request(kept, &["grep"])).unwrap();
+    let patterns: Vec<&Value> =
+        calls(&answer).into_iter().map(|call| &arguments(call)["pattern"]).collect();
+    let seal = words::before_seal(scenario().value_step());
+    assert_eq!(patterns[..2], [&json!("Decision D1: carrier "), &json!(seal)]);
+    assert!(patterns[2].as_str().unwrap().starts_with("P-"), "{patterns:?}");
+}
+
+#[test]
 fn a_wrong_report_is_marked_wrong() {
     let mut facts = scenario().expected();
     facts.row = Some("K-000000".to_owned());

@@ -27,11 +27,15 @@ pub struct Decision {
 }
 
 pub fn rule(amount: &str) -> String {
-    format!("Rule R1: never release an order above {amount} EUR without a second signature.")
+    format!("{}{amount} EUR without a second signature.", before_rule())
+}
+
+pub fn before_rule() -> &'static str {
+    "Rule R1: never release an order above "
 }
 
 pub fn find_rule(text: &str) -> Option<&str> {
-    word_after(text, "Rule R1: never release an order above ")
+    word_after(text, before_rule())
 }
 
 pub fn step(step: u32, steps: u32) -> String {
@@ -58,11 +62,15 @@ pub fn find_done(text: &str) -> Option<(u32, u32)> {
 }
 
 pub fn seal(step: u32, seal: &str) -> String {
-    format!("Seal of step {step}: {seal}.")
+    format!("{}{seal}.", before_seal(step))
+}
+
+pub fn before_seal(step: u32) -> String {
+    format!("Seal of step {step}: ")
 }
 
 pub fn find_seal(text: &str, step: u32) -> Option<&str> {
-    word_after(text, &format!("Seal of step {step}: "))
+    word_after(text, &before_seal(step))
 }
 
 pub fn offer(insured: &str, other: &str) -> String {
@@ -77,7 +85,7 @@ pub fn find_offer(text: &str) -> Option<Decision> {
 
 impl Decision {
     pub fn text(&self) -> String {
-        format!("Decision D1: carrier {}", self.carrier)
+        format!("{}{}", before_decision(), self.carrier)
     }
 
     pub fn reason(&self) -> String {
@@ -90,9 +98,13 @@ impl Decision {
     }
 }
 
+pub fn before_decision() -> &'static str {
+    "Decision D1: carrier "
+}
+
 /// Returns the carrier that was decided on.
 pub fn find_decision(text: &str) -> Option<&str> {
-    word_after(text, "Decision D1: carrier ")
+    word_after(text, before_decision())
 }
 
 /// Returns the carrier that a decision rejects, where the text says it as a summary does.
