@@ -1,9 +1,13 @@
-//! The scripted server: a script behind the wire formats of the real services.
+//! The scripted server: a script, or the model of long work, behind the wire formats of the real
+//! services.
+
+mod brain;
+pub mod log;
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,20 +22,24 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use prusik_core::ids::{Attempt, Digest};
-use prusik_core::model::{ModelError, ModelErrorKind, StopReason};
-use prusik_model::Script;
+use prusik_core::model::{Answer, ModelError, ModelErrorKind, StopReason};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use self::brain::{Brain, LongWork};
+use self::log::Entry;
 use crate::fault::{Fault, FaultPlan};
-use crate::wire::{Frame, Protocol, Refusal, openai};
+use crate::wire::{Frame, Protocol, Refusal, Shape, openai};
 
 /// Largest request, in bytes: what Anthropic takes.
 const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How many requests are remembered; the oldest go first.
 const REQUESTS_MAX: usize = 1_000;
+/// How many bytes of bodies are remembered at most, apart from the newest; parsed they take several
+/// times as much memory.
+const REQUESTS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How a server behaves apart from its script.
 #[derive(Debug, Default)]
@@ -43,7 +51,8 @@ pub struct Options {
     /// Before each event of a stream.
     pub event_delay: Duration,
     pub faults: FaultPlan,
-    /// A file to which each request is written, a JSON object to the line.
+    /// A file to which each request is written with its answer before that is sent, a JSON object to
+    /// the line. [`log::read`] reads it.
     pub log: Option<PathBuf>,
 }
 
@@ -54,10 +63,12 @@ pub struct Received {
     /// How often this body has come, counted from 1.
     pub attempt: u32,
     /// The body; a string where it was not JSON.
-    pub body: Value,
+    pub body: Arc<Value>,
+    /// The body, byte for byte; what was not UTF-8 is replaced.
+    pub raw: Arc<str>,
 }
 
-/// A server that answers from a script until it is dropped.
+/// A server that answers from a script, or as the model of long work, until it is dropped.
 #[derive(Debug)]
 pub struct ScriptedServer {
     url: String,
@@ -67,7 +78,7 @@ pub struct ScriptedServer {
 
 #[derive(Debug)]
 struct Shared {
-    script: Script,
+    brain: Brain,
     key: Option<String>,
     event_delay: Duration,
     seen: Mutex<Seen>,
@@ -76,6 +87,8 @@ struct Shared {
 #[derive(Debug)]
 struct Seen {
     requests: VecDeque<Received>,
+    /// The bytes of all their bodies.
+    bytes: usize,
     count: u64,
     attempts: HashMap<Digest, u32>,
     faults: FaultPlan,
@@ -84,20 +97,21 @@ struct Seen {
 
 impl ScriptedServer {
     /// Starts a server on the loopback address.
-    pub async fn start(script: Script, options: Options) -> io::Result<Self> {
+    pub async fn start(brain: impl Into<Brain>, options: Options) -> io::Result<Self> {
         let listener =
             TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let log = options.log.map(|path| File::options().create(true).append(true).open(path));
         let seen = Seen {
             requests: VecDeque::new(),
+            bytes: 0,
             count: 0,
             attempts: HashMap::new(),
             faults: options.faults,
             log: log.transpose()?,
         };
         let shared = Arc::new(Shared {
-            script,
+            brain: brain.into(),
             key: options.key,
             event_delay: options.event_delay,
             seen: Mutex::new(seen),
@@ -115,7 +129,7 @@ impl ScriptedServer {
         &self.url
     }
 
-    /// Returns the last requests, at most 1,000, the oldest first.
+    /// Returns the last requests, at most 1,000 and no more than fit, the oldest first.
     pub fn requests(&self) -> Vec<Received> {
         self.shared.seen().requests.iter().cloned().collect()
     }
@@ -142,24 +156,21 @@ impl Shared {
 
 impl Seen {
     /// Remembers a request; returns its number, its attempt, and what is to happen to it.
-    fn record(&mut self, path: &str, bytes: &[u8]) -> io::Result<(u64, Attempt, Fault)> {
+    fn record(&mut self, path: &str, raw: Arc<str>, body: Arc<Value>) -> (u64, Attempt, Fault) {
         self.count += 1;
-        let attempt = self.attempts.entry(Digest::of_parts(&[path.as_bytes(), bytes])).or_default();
+        let digest = Digest::of_parts(&[path.as_bytes(), raw.as_bytes()]);
+        let attempt = self.attempts.entry(digest).or_default();
         *attempt += 1;
-        let body = serde_json::from_slice(bytes)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()));
-        let received = Received { path: path.to_owned(), attempt: *attempt, body };
-        let attempt = Attempt(*attempt);
-        if let Some(log) = &mut self.log {
-            let mut line = serde_json::to_vec(&received)?;
-            line.push(b'\n');
-            log.write_all(&line)?;
+        let attempt = *attempt;
+        self.bytes += raw.len();
+        self.requests.push_back(Received { path: path.to_owned(), attempt, body, raw });
+        while self.requests.len() > REQUESTS_MAX
+            || (self.bytes > REQUESTS_BYTES_MAX && self.requests.len() > 1)
+        {
+            let oldest = self.requests.pop_front().map_or(0, |oldest| oldest.raw.len());
+            self.bytes -= oldest;
         }
-        if self.requests.len() == REQUESTS_MAX {
-            self.requests.pop_front();
-        }
-        self.requests.push_back(received);
-        Ok((self.count, attempt, self.faults.next()))
+        (self.count, Attempt(attempt), self.faults.next())
     }
 }
 
@@ -168,6 +179,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/messages", post(anthropic))
         .route("/v1/chat/completions", post(openai_chat))
         .route("/v1/models", get(models))
+        .route("/long/scenario", get(long_scenario))
+        .route("/long/work", get(long_work))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
@@ -198,6 +211,41 @@ async fn not_found(method: Method, uri: Uri) -> Response {
     refuse(protocol, Refusal { kind: ModelErrorKind::NotFound, message, status: None })
 }
 
+/// Describes the scenario, for programs that build an agent for it.
+async fn long_scenario(shared: State<Arc<Shared>>, method: Method, uri: Uri) -> Response {
+    let Some(scenario) = shared.brain.scenario() else { return not_found(method, uri).await };
+    let described = json!({
+        "system": scenario.system(),
+        "task": scenario.task(),
+        "tool": scenario.tool(),
+        "steps": scenario.steps(),
+        "expected": scenario.expected(),
+    });
+    json_response(200, &described, None)
+}
+
+/// Performs the step of `?step=`, for programs whose tools are not ours: the bytes are those of the
+/// tool.
+async fn long_work(shared: State<Arc<Shared>>, method: Method, uri: Uri) -> Response {
+    let step = uri.query().and_then(|query| query.strip_prefix("step=")?.parse().ok());
+    let result = step.and_then(|step| shared.brain.scenario()?.result(step));
+    match result {
+        Some(outcome) => {
+            let pieces = vec![Piece::Bytes(outcome.into_text())];
+            body_response("text/plain; charset=utf-8", pieces, Duration::ZERO)
+        }
+        None => not_found(method, uri).await,
+    }
+}
+
+/// What becomes of a request, before anything goes wrong on its way back.
+enum Verdict {
+    Answered(Answer, Shape),
+    Refused(Refusal),
+    /// The brain fails it.
+    Failed(ModelError),
+}
+
 fn respond(
     protocol: Protocol,
     path: &str,
@@ -214,40 +262,88 @@ fn respond(
             return refuse(protocol, Refusal { kind, message, status });
         }
     };
-    let (n, attempt, fault) = match shared.seen().record(path, &bytes) {
-        Ok(recorded) => recorded,
-        Err(error) => {
-            let message = format!("cannot write the log of requests: {error}");
-            return fail(protocol, &ModelError::new(ModelErrorKind::Server, message));
-        }
+    let raw: Arc<str> = String::from_utf8_lossy(&bytes).into();
+    let parsed = serde_json::from_slice::<Value>(&bytes).map(Arc::new);
+    let body = match &parsed {
+        Ok(body) => Arc::clone(body),
+        Err(_) => Arc::new(Value::String(raw.to_string())),
     };
+    let (n, attempt, fault) = shared.seen().record(path, Arc::clone(&raw), body);
+    let verdict = shared.judge(protocol, headers, attempt, parsed);
+    let (status, document) = verdict.document(protocol, n);
+    let logged = match &mut shared.seen().log {
+        Some(log) => {
+            let (path, body, answer) = (path.to_owned(), raw.to_string(), document.clone());
+            let fault = (fault != Fault::None).then(|| format!("{fault:?}"));
+            let attempt = attempt.0;
+            log::append(log, Entry { n, path, attempt, body, status, answer, fault })
+        }
+        None => Ok(()),
+    };
+    if let Err(error) = logged {
+        let message = format!("cannot write the log of requests: {error}");
+        return fail(protocol, &ModelError::new(ModelErrorKind::Server, message));
+    }
     if let Some(error) = fault.error() {
         return fail(protocol, &error);
     }
-    let decoded = protocol.check_headers(headers, shared.key.as_deref()).and_then(|()| {
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))?;
-        protocol.decode(&body)
-    });
-    let mut decoded = match decoded {
-        Ok(decoded) => decoded,
-        Err(refusal) => return refuse(protocol, refusal),
-    };
-    decoded.request.attempt = attempt;
-    let answer = match shared.script.answer(&decoded.request) {
-        Ok(answer) => answer,
-        Err(error) => return fail_as_scripted(protocol, &error),
-    };
-    if protocol == Protocol::OpenAi && answer.stop == StopReason::ContextFull {
-        let message = "This model's maximum context length is exceeded.";
-        return fail(protocol, &ModelError::new(ModelErrorKind::ContextFull, message));
+    match verdict {
+        Verdict::Answered(answer, shape) if shape.stream => {
+            let frames = protocol.encode_stream(&answer, shape, n);
+            stream_response(&frames, fault, protocol, shared.event_delay)
+        }
+        Verdict::Answered(..) => whole_response(&document.to_string(), fault),
+        Verdict::Refused(refusal) => refuse(protocol, refusal),
+        Verdict::Failed(error) => fail_as_scripted(protocol, &error),
     }
-    if decoded.shape.stream {
-        let frames = protocol.encode_stream(&answer, decoded.shape, n);
-        return stream_response(&frames, fault, protocol, shared.event_delay);
+}
+
+impl Shared {
+    fn judge(
+        &self,
+        protocol: Protocol,
+        headers: &HeaderMap,
+        attempt: Attempt,
+        body: serde_json::Result<Arc<Value>>,
+    ) -> Verdict {
+        let decoded = protocol.check_headers(headers, self.key.as_deref()).and_then(|()| {
+            let body =
+                body.map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))?;
+            protocol.decode(&body)
+        });
+        let mut decoded = match decoded {
+            Ok(decoded) => decoded,
+            Err(refusal) => return Verdict::Refused(refusal),
+        };
+        decoded.request.attempt = attempt;
+        match self.brain.answer(&decoded.request) {
+            Ok(answer)
+                if protocol == Protocol::OpenAi && answer.stop == StopReason::ContextFull =>
+            {
+                let message = "This model's maximum context length is exceeded.";
+                Verdict::Failed(ModelError::new(ModelErrorKind::ContextFull, message))
+            }
+            Ok(answer) => Verdict::Answered(answer, decoded.shape),
+            Err(error) => Verdict::Failed(error),
+        }
     }
-    let whole = protocol.encode(&answer, n).to_string();
-    whole_response(&whole, fault)
+}
+
+impl Verdict {
+    /// Returns the status and the body that say it, not streamed.
+    fn document(&self, protocol: Protocol, n: u64) -> (u16, Value) {
+        let error = match self {
+            Self::Answered(answer, _) => return (200, protocol.encode(answer, n)),
+            Self::Refused(refusal) => ModelError::from(refusal.clone()),
+            Self::Failed(error) => error.clone(),
+        };
+        let wire = protocol.encode_error(&error);
+        let status = match self {
+            Self::Refused(refusal) => refusal.status,
+            Self::Answered(..) | Self::Failed(_) => None,
+        };
+        (status.unwrap_or(wire.status), wire.body)
+    }
 }
 
 /// Fails the way the script says. What a service cannot say about itself happens on the wire: a

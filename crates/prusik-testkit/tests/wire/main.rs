@@ -5,5 +5,6 @@
 mod aimock;
 mod ask;
 mod clients;
+mod long;
 mod sdk;
 mod server;
