@@ -15,7 +15,7 @@ pub const RECALL: &str = "recall";
 pub const RECALL_BYTES_MAX: u64 = Contract::RESULT_BYTES_MAX;
 
 /// Longest pattern, path or question, in bytes. Whoever performs the call relies on it.
-const WORDS_CHARS_MAX: u64 = 1000;
+const WORDS_CHARS_MAX: u64 = 400;
 
 /// How long one call may take, in milliseconds. It reads what is on the same machine.
 const TIMEOUT_MS: u64 = 20_000;
