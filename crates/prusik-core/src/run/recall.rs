@@ -2,7 +2,7 @@
 //!
 //! The core only declares it. It is performed by the driver, on the run's own journal.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::agent::Tool;
 use crate::contract::{Contract, EffectClass};
@@ -20,35 +20,42 @@ const WORDS_CHARS_MAX: u64 = 400;
 /// How long one call may take, in milliseconds. It reads what is on the same machine.
 const TIMEOUT_MS: u64 = 20_000;
 
+const DESCRIPTION: &str = "Reads back anything that this run has seen: full results of earlier calls, \
+also those that were cut or folded, your own earlier answers, the task and what you were told. It changes \
+nothing. Four ways to ask:
+- {\"handle\": \"12.1\"}: that result, page by page. 12.1 is the first call of turn 12; \"turn 12\" is \
+what you said and asked for in that turn; \"task\" is the task.
+- {\"handle\": \"12.1\", \"regex\": \"(?i)total\"}: the lines of it that match.
+- {\"handle\": \"12.1\", \"path\": \"$.items[?@.open == true].id\"}: parts of it, if it is JSON.
+- {\"query\": \"order KESTREL-7261\"} or {\"regex\": \"KESTREL-\\\\d+\"}: where in all of the run it is; \
+each hit has the handle and the offset to read on with.
+If there is more, the answer has `next`: the arguments of the call that goes on. What is recalled is old: \
+the world may have changed since.";
+
 /// Returns the tool as an agent holds it.
 pub(super) fn tool() -> Tool {
-    let text = |description: &str| json!({"type": "string", "minLength": 1, "maxLength": WORDS_CHARS_MAX, "description": description});
     Tool {
         name: RECALL.to_owned(),
-        description: "Reads back anything that this run has seen: full results of earlier calls, also \
-            those that were cut or folded, your own earlier answers, the task and what you were told. \
-            It changes nothing. Four ways to ask:\n\
-            - {\"handle\": \"12.1\"}: that result, page by page. 12.1 is the first call of turn 12; \
-            \"turn 12\" is what you said and asked for in that turn; \"task\" is the task.\n\
-            - {\"handle\": \"12.1\", \"regex\": \"(?i)total\"}: the lines of it that match.\n\
-            - {\"handle\": \"12.1\", \"path\": \"$.items[?@.open == true].id\"}: parts of it, if it \
-            is JSON.\n\
-            - {\"query\": \"order KESTREL-7261\"} or {\"regex\": \"KESTREL-\\\\d+\"}: where in all of \
-            the run it is; each hit has the handle and the offset to read on with.\n\
-            If there is more, the answer has `next`: the arguments of the call that goes on. What is \
-            recalled is old: the world may have changed since."
-            .to_owned(),
+        description: DESCRIPTION.to_owned(),
         input_schema: json!({
             "type": "object",
             "properties": {
-                "handle": text("What to read: a call such as `12.1`, `turn 12`, `task`, or `blob:` \
-                    and 64 digits as a note names it."),
-                "query": text("Words to look for in all of the run: names, numbers, identifiers, \
-                    paths. The best hits come first. Not together with `handle`."),
-                "regex": text("A regular expression (RE2 syntax, `(?i)` ignores case), matched line \
-                    by line: in the result that `handle` names, or in all of the run."),
-                "path": text("A JSONPath (RFC 9535, without `match` and `search`) into the result \
-                    that `handle` names, for example `$.items[0].name` or `$..id`."),
+                "handle": words(
+                    "What to read: a call such as `12.1`, `turn 12`, `task`, or `blob:` and 64 digits \
+                     as a note names it.",
+                ),
+                "query": words(
+                    "Words to look for in all of the run: names, numbers, identifiers, paths. The best \
+                     hits come first. Not together with `handle`.",
+                ),
+                "regex": words(
+                    "A regular expression (RE2 syntax, `(?i)` ignores case), matched line by line: in \
+                     the result that `handle` names, or in all of the run.",
+                ),
+                "path": words(
+                    "A JSONPath (RFC 9535, without `match` and `search`) into the result that `handle` \
+                     names, for example `$.items[0].name` or `$..id`.",
+                ),
                 "offset": {
                     "type": "integer", "minimum": 0,
                     "description": "Where to go on, as `next` or a hit says: the byte to read from; \
@@ -65,6 +72,12 @@ pub(super) fn tool() -> Tool {
         },
         shown: true,
     }
+}
+
+fn words(description: &str) -> Value {
+    json!({
+        "type": "string", "minLength": 1, "maxLength": WORDS_CHARS_MAX, "description": description,
+    })
 }
 
 #[cfg(test)]
