@@ -20,9 +20,7 @@ import urllib.request
 # time that a long history takes. They are remembered here; no byte that is sent depends on it.
 typing.get_type_hints = functools.cache(typing.get_type_hints)
 
-from langchain.agents import create_agent
 from langchain_anthropic import ChatAnthropic
-from langchain_anthropic.middleware import AnthropicPromptCachingMiddleware
 from langchain_core.tools import StructuredTool
 
 import strategies
@@ -82,15 +80,9 @@ def run(name, server, window_tokens):
     # What the conversation may take: the window without the answer, the system prompt and the tool.
     fixed = len(scenario["system"]) + len(json.dumps(scenario["tool"]))
     budget = window_tokens - ANSWER_TOKENS - fixed // 4
-    agent = create_agent(
-        model,
-        [work_tool(server, scenario["tool"])],
-        system_prompt=scenario["system"],
-        middleware=[
-            *strategies.MIDDLEWARE[name](model, budget),
-            counting,
-            AnthropicPromptCachingMiddleware(),
-        ],
+    tool = work_tool(server, scenario["tool"])
+    agent = strategies.STRATEGIES[name](
+        strategies.Setting(model, tool, scenario["system"], budget, counting)
     )
     task = {"messages": [{"role": "user", "content": scenario["task"]}]}
     # Each turn is a handful of nodes.
@@ -114,7 +106,7 @@ def run(name, server, window_tokens):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("strategy", choices=sorted(strategies.MIDDLEWARE))
+    parser.add_argument("strategy", choices=list(strategies.STRATEGIES))
     parser.add_argument("--server", required=True)
     parser.add_argument("--window-tokens", type=int, default=20_000)
     parser.add_argument("--report")

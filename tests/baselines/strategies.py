@@ -1,9 +1,15 @@
 """The ways in which LangChain keeps a conversation within a window, as its documentation has them.
 
-Each takes the chat model and the tokens that the conversation may have, and returns middleware.
+Each takes a `Setting` and returns an agent. All of them have Anthropic's prompt caching switched on, as
+the package offers it.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
+from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, SummarizationMiddleware, before_model
+from langchain_anthropic.middleware import AnthropicPromptCachingMiddleware
 from langchain_core.messages import RemoveMessage
 from langchain_core.messages.utils import count_tokens_approximately, trim_messages
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
@@ -21,16 +27,34 @@ class Counting(AgentMiddleware):
         return handler(request)
 
 
+@dataclass
+class Setting:
+    model: Any
+    tool: Any
+    system: str
+    # The tokens that the conversation may have.
+    budget: int
+    counting: Counting
+
+    def agent(self, *middleware):
+        return create_agent(
+            self.model,
+            [self.tool],
+            system_prompt=self.system,
+            middleware=[*middleware, self.counting, AnthropicPromptCachingMiddleware()],
+        )
+
+
 def replaced(messages):
     return {"messages": [RemoveMessage(id=REMOVE_ALL_MESSAGES), *messages]}
 
 
-def full(model, budget):
+def full(setting):
     """Sends the whole history, every time."""
-    return []
+    return setting.agent()
 
 
-def trim(model, budget):
+def trim(setting):
     """`trim_messages` as its reference recommends it: the last messages, begun by a human one."""
 
     @before_model
@@ -39,17 +63,17 @@ def trim(model, budget):
             state["messages"],
             strategy="last",
             token_counter=count_tokens_approximately,
-            max_tokens=budget,
+            max_tokens=setting.budget,
             start_on="human",
             end_on=("human", "tool"),
             include_system=True,
         )
         return replaced(kept) if len(kept) < len(state["messages"]) else None
 
-    return [trimming]
+    return setting.agent(trimming)
 
 
-def trim_after_task(model, budget):
+def trim_after_task(setting):
     """Keeps the first message, as the guide to short-term memory does, and trims what follows it."""
 
     @before_model
@@ -59,34 +83,50 @@ def trim_after_task(model, budget):
             rest,
             strategy="last",
             token_counter=count_tokens_approximately,
-            max_tokens=budget - count_tokens_approximately([task]),
+            max_tokens=setting.budget - count_tokens_approximately([task]),
             start_on="ai",
             end_on=("human", "tool"),
         )
         return replaced([task, *kept]) if len(kept) < len(rest) else None
 
-    return [trimming]
+    return setting.agent(trimming)
 
 
-def summarize(model, budget):
+def summarize(setting):
     """`SummarizationMiddleware` with the whole of what is to go shown to the summarizer."""
-    return [
+    return setting.agent(
         SummarizationMiddleware(
-            model, trigger=("fraction", 0.8), keep=("fraction", 0.3), trim_tokens_to_summarize=None
+            setting.model,
+            trigger=("fraction", 0.8),
+            keep=("fraction", 0.3),
+            trim_tokens_to_summarize=None,
         )
-    ]
+    )
 
 
-def summarize_by_default(model, budget):
+def summarize_by_default(setting):
     """`SummarizationMiddleware` with its defaults: the last 20 messages stay, and the summarizer is
     shown no more than 4,000 tokens."""
-    return [SummarizationMiddleware(model, trigger=("fraction", 0.8))]
+    return setting.agent(SummarizationMiddleware(setting.model, trigger=("fraction", 0.8)))
 
 
-MIDDLEWARE = {
+def deep_agent(setting):
+    """Deep Agents with their defaults: the history goes into a file, which the agent can search."""
+    from deepagents import create_deep_agent
+
+    return create_deep_agent(
+        setting.model,
+        [setting.tool],
+        system_prompt=setting.system,
+        middleware=[setting.counting],
+    )
+
+
+STRATEGIES = {
     "full": full,
     "trim": trim,
     "trim-after-task": trim_after_task,
     "summarize": summarize,
     "summarize-by-default": summarize_by_default,
+    "deep-agent": deep_agent,
 }

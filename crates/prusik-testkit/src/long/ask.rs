@@ -5,13 +5,9 @@ use prusik_core::model::ModelRequest;
 
 /// The first line of the block with which Prusik asks for a summary.
 const COMPACTION: &str = "[compaction]";
-/// By these words the prompts of LangChain's `SummarizationMiddleware` and of langmem's
-/// `SummarizationNode` are known.
-const PROSE: [&str; 3] = [
-    "Your sole objective in this task is to extract the highest quality/most relevant context",
-    "Create a summary of the conversation above:",
-    "Extend this summary by taking into account the new messages above:",
-];
+/// By these words the prompt of LangChain's `SummarizationMiddleware` is known.
+const PROSE: &str =
+    "Your sole objective in this task is to extract the highest quality/most relevant context";
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +17,7 @@ pub enum Ask {
     Document {
         again: bool,
     },
-    /// A summary in words, for another framework.
+    /// A summary in words, for LangChain.
     Prose,
 }
 
@@ -38,7 +34,7 @@ impl Ask {
                 .filter(|block| matches!(block, Block::Text(text) if is_compaction(text)));
             return Self::Document { again: asked.count() > 1 };
         }
-        if PROSE.iter().any(|words| last.contains(words)) { Self::Prose } else { Self::Turn }
+        if last.contains(PROSE) { Self::Prose } else { Self::Turn }
     }
 }
 

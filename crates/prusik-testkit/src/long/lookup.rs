@@ -8,8 +8,10 @@ use super::RECALL;
 use super::reading::Shown;
 use super::words::{self, Question};
 
-/// The tool with which Deep Agents search the files that they move their history into.
+/// The tools with which Deep Agents search the files that they move their history into.
 const GREP: &str = "grep";
+const READ_FILE: &str = "read_file";
+const LOOKS: [&str; 3] = [RECALL, GREP, READ_FILE];
 /// How often the model looks for something before it gives it up.
 const TRIES_MAX: usize = 3;
 
@@ -17,7 +19,7 @@ const TRIES_MAX: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Means {
     Recall,
-    Grep,
+    Files,
 }
 
 /// Something that the report lacks, and how it may be found.
@@ -29,6 +31,8 @@ struct Wanted {
     regex: String,
     /// The handle of the result that holds it, and where in it that is.
     place: Option<(String, String)>,
+    /// The file that a search says it is in.
+    file: Option<String>,
 }
 
 /// Returns the calls that look for what is missing; none if nothing is, or nothing can be done.
@@ -46,12 +50,13 @@ fn means(tools: &[ToolDecl]) -> Option<Means> {
     if offered(RECALL) {
         return Some(Means::Recall);
     }
-    offered(GREP).then_some(Means::Grep)
+    offered(GREP).then_some(Means::Files)
 }
 
 /// Returns how often something was looked for.
 fn tries(request: &ModelRequest) -> usize {
-    let looks = |block: &Block| matches!(block, Block::ToolUse(call) if [RECALL, GREP].contains(&&*call.name));
+    let looks =
+        |block: &Block| matches!(block, Block::ToolUse(call) if LOOKS.contains(&&*call.name));
     let looking =
         |message: &Message| message.role == Role::Assistant && message.content.iter().any(looks);
     request.messages.iter().filter(|message| looking(message)).count()
@@ -59,7 +64,7 @@ fn tries(request: &ModelRequest) -> usize {
 
 /// Returns how to look for something the next time. What was not found is looked for in another way.
 fn call(means: Means, wanted: Wanted, tries: usize) -> Option<(&'static str, Value)> {
-    let Wanted { words, literal, regex, place } = wanted;
+    let Wanted { words, literal, regex, place, file } = wanted;
     match means {
         Means::Recall => {
             let input = match (place, tries) {
@@ -70,11 +75,14 @@ fn call(means: Means, wanted: Wanted, tries: usize) -> Option<(&'static str, Val
             };
             Some((RECALL, input))
         }
-        // It knows literal text alone, so there is no second way.
-        Means::Grep if tries == 0 => {
+        Means::Files if tries == 0 => {
             Some((GREP, json!({"pattern": literal, "path": "/", "output_mode": "content"})))
         }
-        Means::Grep => None,
+        // It was found, in a line that is too long to be shown by a search.
+        Means::Files if tries == 1 => {
+            file.map(|file| (READ_FILE, json!({"file_path": file, "offset": 0, "limit": 100})))
+        }
+        Means::Files => None,
     }
 }
 
@@ -83,7 +91,8 @@ fn missing(shown: &Shown) -> Vec<Wanted> {
     let mut want = |is_missing: bool, words: &str, literal: String, regex: &str| {
         if is_missing {
             let regex = format!("{literal}{regex}");
-            missing.push(Wanted { words: words.to_owned(), literal, regex, place: None });
+            let words = words.to_owned();
+            missing.push(Wanted { words, literal, regex, place: None, file: None });
         }
     };
     want(
@@ -116,6 +125,7 @@ fn missing(shown: &Shown) -> Vec<Wanted> {
             literal: part.clone(),
             regex: part.clone(),
             place: handle.map(|handle| (handle, format!("$.rows[?@.part == '{part}']"))),
+            file: shown.file.clone(),
         });
     }
     missing

@@ -25,6 +25,8 @@ pub struct Shown {
     pub question: Option<Question>,
     pub bin: Option<String>,
     pub seal: Option<String>,
+    /// A file of Deep Agents that a search has found something in.
+    pub file: Option<String>,
     /// The hostile sentence, where a result tries it.
     pub injection: Option<String>,
 }
@@ -73,6 +75,7 @@ pub fn shown<'a>(texts: impl IntoIterator<Item = &'a str> + Clone) -> Shown {
         // What is recalled tells of earlier steps.
         shown.done = shown.done.max(words::find_step(text)).max(words::find_done(text));
         shown.question = words::find_question(text).or(shown.question.take());
+        keep(&mut shown.file, words::find_file(text));
         if text.contains(words::INJECTION) {
             shown.injection = Some(words::INJECTION.to_owned());
         }

@@ -15,12 +15,8 @@ use super::words;
 
 /// How much a summarizer says that says too much, in bytes.
 const TOO_LONG_BYTES: usize = 200_000;
-/// How the earlier summary begins in what LangChain and langmem send, and how it ends there.
-const EARLIER: [(&str, &str); 3] = [
-    ("Here is a summary of the conversation to date:", "</message>"),
-    ("This is summary of the conversation so far:", "Extend this summary by"),
-    ("Summary of the conversation so far:", "\u{0}"),
-];
+/// How the earlier summary begins in what LangChain sends, and how it ends there.
+const EARLIER: (&str, &str) = ("Here is a summary of the conversation to date:", "</message>");
 /// How it begins in what Prusik sends.
 const HISTORY: &str = "[history: ";
 
@@ -157,13 +153,10 @@ fn look(fault: Option<Fault>, texts: &[Cow<'_, str>]) -> Shown {
 }
 
 fn without_earlier(text: &str) -> Cow<'_, str> {
-    for (begin, end) in EARLIER {
-        if let Some((before, rest)) = text.split_once(begin) {
-            let after = rest.split_once(end).map_or("", |(_, after)| after);
-            return Cow::Owned(format!("{before}{after}"));
-        }
-    }
-    Cow::Borrowed(text)
+    let (begin, end) = EARLIER;
+    let Some((before, rest)) = text.split_once(begin) else { return Cow::Borrowed(text) };
+    let after = rest.split_once(end).map_or("", |(_, after)| after);
+    Cow::Owned(format!("{before}{after}"))
 }
 
 fn in_words(document: &Document) -> String {

@@ -105,7 +105,7 @@ impl Loop {
                     json!({"status": "ok", "entry": format!("L{}", self.recorded.len())})
                         .to_string()
                 }
-                RECALL => {
+                RECALL | "grep" | "read_file" => {
                     self.recalled.push(input.clone());
                     recall(input)
                 }
@@ -307,7 +307,7 @@ fn it_gives_up_what_cannot_be_found() {
 }
 
 #[test]
-fn where_files_hold_the_history_it_greps_them_once() {
+fn where_files_hold_the_history_it_searches_them() {
     let mut run = Loop::start();
     run.turns(scenario().steps(), &[]);
     let mut kept = vec![run.messages[0].clone()];
@@ -318,6 +318,20 @@ fn where_files_hold_the_history_it_greps_them_once() {
     let seal = words::before_seal(scenario().value_step());
     assert_eq!(patterns[..2], [&json!("Decision D1: carrier "), &json!(seal)]);
     assert!(patterns[2].as_str().unwrap().starts_with("P-"), "{patterns:?}");
+    // What lies in a line that is too long to be shown is looked for in its file, once.
+    run.messages = vec![run.messages[0].clone()];
+    run.turns(scenario().steps(), &["grep", "read_file"]);
+    let mut kept = vec![run.messages[0].clone()];
+    kept.extend_from_slice(&run.messages[run.messages.len() - 10..]);
+    run.messages = kept;
+    let hit = "saved at /large_tool_results/toolu_b\n1  /large_tool_results/toolu_a:\n2    1: {";
+    let reply =
+        |input: &Value| if input.get("pattern").is_some() { hit.to_owned() } else { String::new() };
+    let report = run.until_the_report(&["grep", "read_file"], &reply);
+    assert_eq!(scenario().mark(&report).row, Mark::Unknown);
+    let read: Vec<&Value> =
+        run.recalled.iter().filter_map(|input| input.get("file_path")).collect();
+    assert_eq!(read, [&json!("/large_tool_results/toolu_a")]);
 }
 
 #[test]
@@ -395,28 +409,30 @@ fn a_summary_of_a_summary_keeps_what_the_first_one_says_and_a_forgetful_one_does
 }
 
 #[test]
-fn other_frameworks_get_their_summaries_in_words() {
-    let mut run = Loop::start();
-    run.turns(20, &[]);
+fn another_framework_gets_its_summaries_in_words() {
     let carrier = scenario().expected().decision.unwrap();
-    // langmem asks below the conversation…
-    run.messages.push(user("Create a summary of the conversation above:"));
-    let summary = said(&LongModel::default().answer(&request(run.messages.clone(), &[])).unwrap());
-    assert!(summary.contains(&carrier) && summary.contains("Steps 1 to 20 of"), "{summary}");
-    // …and LangChain quotes it, an earlier summary at its head.
-    let quoted = format!(
-        "Your sole objective in this task is to extract the highest quality/most relevant context \
-         from the conversation history below.\n<message type=\"human\">Here is a summary of the \
-         conversation to date:\n\n{summary}</message>\n<message type=\"tool\">{}</message>",
-        scenario().result(21).unwrap().into_text()
-    );
-    let ask = |fault| {
-        let model = LongModel { fault, ..LongModel::default() };
-        said(&model.answer(&request(vec![user(&quoted)], &[])).unwrap())
+    let rejected = "Ostkurier-0".to_owned();
+    let decision = words::Decision { carrier: carrier.clone(), rejected };
+    // LangChain quotes the conversation, an earlier summary at its head.
+    let quoted = |earlier: &str, step: u32| {
+        format!(
+            "Your sole objective in this task is to extract the highest quality/most relevant \
+             context from the conversation history below.\n<message type=\"human\">{earlier}\
+             </message>\n<message type=\"ai\">{}</message>\n<message type=\"tool\">{}</message>",
+            if step == 20 { decision.sentence() } else { String::new() },
+            scenario().result(step).unwrap().into_text()
+        )
     };
-    let next = ask(None);
+    let ask = |fault, text: String| {
+        let model = LongModel { fault, ..LongModel::default() };
+        said(&model.answer(&request(vec![user(&text)], &[])).unwrap())
+    };
+    let summary = ask(None, quoted(&scenario().task(), 20));
+    assert!(summary.contains(&carrier) && summary.contains("Steps 1 to 20 of"), "{summary}");
+    let earlier = format!("Here is a summary of the conversation to date:\n\n{summary}");
+    let next = ask(None, quoted(&earlier, 21));
     assert!(next.contains(&carrier) && next.contains("Steps 1 to 21 of"), "{next}");
-    let forgot = ask(Some(Fault::Forgets));
+    let forgot = ask(Some(Fault::Forgets), quoted(&earlier, 21));
     assert!(!forgot.contains(&carrier) && forgot.contains("Steps 1 to 21 of"), "{forgot}");
 }
 

@@ -147,6 +147,15 @@ pub fn find_recall(text: &str) -> Option<&str> {
     handle_at(text.split_once("recall {\"handle\":\"")?.1)
 }
 
+/// Returns the file with a large result that a search of Deep Agents names as the place of a hit.
+pub fn find_file(text: &str) -> Option<&str> {
+    let (at, _) = text.match_indices("/large_tool_results/").find(|(at, _)| {
+        let path = &text[*at..];
+        path.split_once('\n').is_some_and(|(line, _)| line.ends_with(':') && !line.contains(' '))
+    })?;
+    text[at..].split_once(':').map(|(path, _)| path)
+}
+
 pub fn question(question: &Question) -> String {
     format!(
         "Report now: constraint is the amount of rule R1, decision the carrier of decision D1, \
