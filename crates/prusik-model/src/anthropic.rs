@@ -76,7 +76,7 @@ impl Model for Anthropic {
         request: &ModelRequest,
         progress: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
-        let body = encode::body(request);
+        let body = wire_body(request);
         self.endpoint.ask(self.headers()?, body, Decoder::default(), complaint, progress).await
     }
 
@@ -96,6 +96,11 @@ impl Model for Anthropic {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the body that a request goes over the wire with.
+pub(crate) fn wire_body(request: &ModelRequest) -> Vec<u8> {
+    encode::body(request)
 }
 
 fn complaint(_: StatusCode, body: &str) -> Complaint {

@@ -79,6 +79,11 @@ impl OpenAi {
         }
     }
 
+    /// Returns the body that a request goes over the wire with.
+    pub(crate) fn wire_body(&self, request: &ModelRequest) -> Vec<u8> {
+        encode::body(request, self.max_tokens_field)
+    }
+
     fn headers(&self) -> Result<HeaderMap, ModelError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -101,7 +106,7 @@ impl Model for OpenAi {
         request: &ModelRequest,
         progress: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
-        let body = encode::body(request, self.max_tokens_field);
+        let body = self.wire_body(request);
         let decoder = Decoder::new(request, body.len());
         self.endpoint.ask(self.headers()?, body, decoder, complaint, progress).await
     }

@@ -14,7 +14,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prusik_core::ids::Turn;
 use prusik_core::message::{Block, Message, OpaqueBlock, Role, ToolInput, ToolUse};
-use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason, Usage};
+use prusik_core::model::{
+    Answer, ModelError, ModelErrorKind, ModelRequest, Purpose, StopReason, Usage,
+};
+use prusik_core::run::turns_before;
 use serde_json::{Value, json};
 
 use crate::{Delta, Model, tool_input};
@@ -103,11 +106,17 @@ impl Script {
     /// Returns what the script answers. Equal requests get equal answers.
     pub fn answer(&self, request: &ModelRequest) -> Result<Answer, ModelError> {
         let turn = turn_of(request);
-        let Some(entry) = self.entry(turn) else {
-            let last = self.last_turns.last().copied().unwrap_or_default();
-            let way_out = format!("it ends after turn {last}; add an entry under `turns`");
-            return Err(self.drift(turn, request, &way_out));
-        };
+        let entry =
+            match request.purpose {
+                Purpose::Turn => self.entry(turn).ok_or_else(|| {
+                    let last = self.last_turns.last().copied().unwrap_or_default();
+                    format!("it ends after turn {last}; add an entry under `turns`")
+                }),
+                Purpose::Summary => self.file.summary.as_ref().ok_or_else(|| {
+                    "a summary is asked for; add `summary:` beside `turns`".to_owned()
+                }),
+            };
+        let entry = entry.map_err(|way_out| self.drift(turn, request, &way_out))?;
         let scene = Scene::of(request, turn, entry.needs());
         for case in &entry.cases {
             let applies = match &case.when {
@@ -184,10 +193,13 @@ impl Script {
     }
 }
 
-/// Returns the turn that `request` asks for: one more than the answers it holds.
+/// Returns the turn that `request` asks for: one more than the answers it holds and those that its
+/// head stands for.
 fn turn_of(request: &ModelRequest) -> Turn {
     let answers = request.messages.iter().filter(|message| message.role == Role::Assistant).count();
-    Turn(u32::try_from(answers).unwrap_or(u32::MAX)).next()
+    let head = request.messages.first().map_or(&[][..], |head| std::slice::from_ref(&**head));
+    let answers = u32::try_from(answers).unwrap_or(u32::MAX);
+    Turn(answers.saturating_add(turns_before(head))).next()
 }
 
 fn plain_rendering() -> serde_saphyr::RenderOptions<'static> {

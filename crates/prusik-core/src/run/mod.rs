@@ -27,7 +27,7 @@ use serde_json::Value;
 
 pub use self::changes::Changes;
 pub use self::compensate::{Compensation, undo_preview};
-pub use self::context::{RECORD, View, purpose_of, turns_before};
+pub use self::context::{RECORD, View, bytes_of, label_of, purpose_of, turns_before};
 pub use self::definition::Definition;
 pub use self::failed::Failed;
 pub use self::fork::{ForkError, fork};
@@ -40,7 +40,8 @@ use crate::budget::Budget;
 use crate::contract::{Contract, EffectClass, KeyPlace};
 use crate::effect::{Action, Effect, EffectId, ToolCall};
 use crate::event::{
-    BudgetRaised, CancelRequested, CompactionRequested, Event, ParkReason, RunStarted,
+    BudgetRaised, CancelRequested, CompactReason, CompactionRequested, Event, ParkReason,
+    RunStarted,
 };
 use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Timestamp};
 use crate::input::{Input, Now, Rejected};
@@ -198,7 +199,8 @@ impl Run {
         Ok(Some(run))
     }
 
-    fn follow(&mut self, records: &[Record]) -> Result<(), JournalError> {
+    /// Takes in the next records of the journal, for whoever looks at a run and does not drive it.
+    pub fn follow(&mut self, records: &[Record]) -> Result<(), JournalError> {
         for record in records {
             self.head.follow(record)?;
             let event = record.event()?;
@@ -439,10 +441,41 @@ impl Run {
         attempt: Attempt,
         now: Timestamp,
     ) -> Option<ModelRequest> {
+        // `settle` has parked the run if this cannot be paid for.
+        let max_tokens = budget::before_model(&self.state, &self.definition, now).ok()?;
+        // It is made smaller first.
+        if self.state.agent_loop().summary.is_none() && self.compaction_due().is_some() {
+            return None;
+        }
+        Some(self.request_of(transcript, attempt, max_tokens))
+    }
+
+    /// Returns the request that the messages make as they stand: the one that the model is being asked
+    /// if it is being asked, otherwise the next one, unless the context is
+    /// [made smaller](Self::compaction_due) before. None while calls are open, and if the messages
+    /// were not read.
+    pub fn request_now(&self) -> Option<ModelRequest> {
+        let Phase::Asking { attempt, .. } = self.state.agent_loop().phase else { return None };
+        let transcript = self.transcript.as_ref().filter(|transcript| transcript.is_closed())?;
+        // What cannot be paid for is shown all the same.
+        let max_tokens = budget::before_model(&self.state, &self.definition, self.state.updated);
+        let max_tokens = max_tokens.unwrap_or(self.definition.model.max_tokens);
+        Some(self.request_of(transcript, attempt, max_tokens))
+    }
+
+    /// Returns why the context is made smaller before the model is asked, if it is.
+    pub fn compaction_due(&self) -> Option<CompactReason> {
+        context::due(&self.state, self.definition.agent().context.as_ref())
+    }
+
+    fn request_of(
+        &self,
+        transcript: &Transcript,
+        attempt: Attempt,
+        mut max_tokens: u32,
+    ) -> ModelRequest {
         let agent_loop = self.state.agent_loop();
         let policy = self.definition.agent().context.as_ref();
-        // `settle` has parked the run if this cannot be paid for.
-        let mut max_tokens = budget::before_model(&self.state, &self.definition, now).ok()?;
         let (purpose, model, messages) = match (&agent_loop.summary, policy) {
             (Some(wanted), Some(policy)) => {
                 let bytes_max = policy.summary_bytes_max;
@@ -454,14 +487,10 @@ impl Run {
                 (Purpose::Summary, model, messages)
             }
             (Some(_), None) | (None, _) => {
-                // It is made smaller first.
-                if context::due(&self.state, policy).is_some() {
-                    return None;
-                }
                 (Purpose::Turn, &self.definition.model, transcript.messages().to_vec())
             }
         };
-        Some(ModelRequest {
+        ModelRequest {
             turn: agent_loop.turn,
             attempt,
             purpose,
@@ -470,7 +499,7 @@ impl Run {
             system: Arc::clone(&self.definition.system),
             tools: Arc::clone(&self.definition.declarations),
             messages,
-        })
+        }
     }
 
     /// Reads records back, from one of them to the newest.

@@ -11,7 +11,8 @@ use super::definition::Definition;
 use super::failed::Failed;
 use super::group::{COMMIT_GROUP, Closing, OpenGroup, UNDO_GROUP, is_planned};
 use super::program::{AgentLoop, Program};
-use super::transcript::calls_of;
+use super::transcript::{calls_of, ends_asking};
+use crate::agent::ContextPolicy;
 use crate::budget::{Budget, Spent};
 use crate::contract::EffectClass;
 use crate::event::{
@@ -167,6 +168,9 @@ impl State {
     pub(super) fn apply(&mut self, definition: &Definition, event: &Event, at: Timestamp) {
         self.seq = self.seq.next();
         self.count_time(event, at);
+        if ends_asking(event) && !matches!(event, Event::ModelAnswered(_)) {
+            self.context.show_unseen();
+        }
         let calls = match event {
             Event::ModelAnswered(answered) => self.model_answered(definition, answered),
             Event::RunStarted(_)
@@ -245,8 +249,12 @@ impl State {
             Event::EntryRecorded(recorded) => {
                 let entry = &recorded.entry;
                 self.ledger.record(entry);
-                if matches!(entry.author, Author::Person(_) | Author::Contract(_)) {
-                    self.context.added(entry.render().len() as u64);
+                let bytes = entry.render().len() as u64;
+                match &entry.author {
+                    Author::Person(_) if self.calls.is_empty() => self.context.added_unseen(bytes),
+                    Author::Person(_) | Author::Contract(_) => self.context.added(bytes),
+                    // It stands in the messages already.
+                    Author::Agent | Author::Model(_) | Author::Word(_) => {}
                 }
                 Arc::make_mut(&mut self.label).join(&entry.label);
             }
@@ -331,6 +339,9 @@ impl State {
         if answered.stop == StopReason::ContextFull {
             self.view.refused(tokens);
         }
+        if answered.stop != StopReason::PauseTurn {
+            self.context.show_unseen();
+        }
         self.spent.turns += 1;
         let price = definition.agent().model.price;
         self.spend(&answered.usage, tokens, answered.nano_usd, price);
@@ -347,6 +358,23 @@ impl State {
         self.spent.tokens = self.spent.tokens.saturating_add(tokens);
         self.spent.nano_usd = self.spent.nano_usd.saturating_add(nano_usd);
         self.spent.count(usage, price.as_ref());
+    }
+
+    /// Returns what the next prompt takes of the model's window, about, in tokens.
+    pub fn tokens_in_window(&self) -> u64 {
+        self.context.in_window()
+    }
+
+    /// Returns what so many bytes of a prompt are in tokens, about: by what the provider counted in
+    /// this run.
+    pub fn tokens_of(&self, bytes: u64) -> u64 {
+        self.context.tokens_of(bytes)
+    }
+
+    /// Returns what a prompt may have, in tokens: what the policy says, or less where the provider has
+    /// refused that.
+    pub fn room_tokens(&self, policy: &ContextPolicy) -> u64 {
+        self.view.room(policy)
     }
 
     /// Returns the label of what the model says now: the join of all that it was ever shown.

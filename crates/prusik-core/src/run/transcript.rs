@@ -19,6 +19,7 @@ use crate::ids::{CallId, Seq, Turn};
 use crate::label::Label;
 use crate::ledger::{Author, Ledger};
 use crate::message::{Block, Message, Role, ToolInput, ToolResultBlock, ToolUse};
+use crate::model::StopReason;
 
 /// The messages so far. Whenever no call is open they satisfy what every provider asks for: roles
 /// alternate, and each tool use is answered in the next message.
@@ -30,6 +31,9 @@ pub struct Transcript {
     open: Vec<OpenCall>,
     /// Texts that wait until the open calls are answered.
     pending: Vec<String>,
+    /// Entries of people that came while the model may have been asked: what it answers next, it
+    /// answers without them.
+    unseen: Vec<(Seq, String)>,
     /// Results that are shown as handles.
     folded: BTreeSet<CallId>,
     /// The event that the head comes from; none before the first.
@@ -72,6 +76,7 @@ impl Transcript {
             about: vec![About { turn: Turn(0), seq: Seq(1), results: Vec::new() }],
             open: Vec::new(),
             pending: Vec::new(),
+            unseen: Vec::new(),
             folded: BTreeSet::new(),
             compacted: None,
         }
@@ -111,8 +116,17 @@ impl Transcript {
 
     /// Takes in the next event of the journal.
     pub fn absorb(&mut self, seq: Seq, event: &Event) {
+        if ends_asking(event) && !matches!(event, Event::ModelAnswered(_)) {
+            self.show_unseen(seq);
+        }
         match event {
-            Event::ModelAnswered(answered) => self.answered(seq, answered.turn, &answered.content),
+            Event::ModelAnswered(answered) => {
+                self.answered(seq, answered.turn, &answered.content);
+                // The provider wants a paused turn back as it was.
+                if answered.stop != StopReason::PauseTurn {
+                    self.show_unseen(seq);
+                }
+            }
             Event::CallCompleted(completed) => {
                 if let Some(open) = self.open.iter_mut().find(|open| open.call == completed.call) {
                     let result = completed.outcome.render(&open.provider_id, &open.tool);
@@ -124,8 +138,14 @@ impl Transcript {
             Event::EntryRecorded(recorded) => match &recorded.entry.author {
                 // It stands in the call itself.
                 Author::Model(_) | Author::Word(_) | Author::Agent => {}
-                Author::Contract(_) | Author::Person(_) => {
-                    self.user_text(seq, head::recorded(&recorded.entry));
+                Author::Contract(_) => self.user_text(seq, head::recorded(&recorded.entry)),
+                Author::Person(_) => {
+                    let text = head::recorded(&recorded.entry);
+                    if self.open.is_empty() {
+                        self.unseen.push((seq, text));
+                    } else {
+                        self.pending.push(text);
+                    }
                 }
             },
             Event::ContextCompacted(compacted) => self.compact(compacted),
@@ -237,7 +257,9 @@ impl Transcript {
             }
             Some(_) | None => {
                 let message = Message { role: Role::Assistant, content: sent };
-                self.push(seq, turn, message, Vec::new());
+                // Who reads the messages back from here must find what is shown behind it.
+                let from = self.unseen.first().map_or(seq, |(unseen, _)| *unseen);
+                self.push(from, turn, message, Vec::new());
             }
         }
     }
@@ -272,6 +294,12 @@ impl Transcript {
         self.push(seq, turn, Message { role: Role::User, content }, results);
     }
 
+    fn show_unseen(&mut self, seq: Seq) {
+        for (_, text) in std::mem::take(&mut self.unseen) {
+            self.user_text(seq, text);
+        }
+    }
+
     fn user_text(&mut self, seq: Seq, text: String) {
         if !self.open.is_empty() {
             self.pending.push(text);
@@ -286,6 +314,38 @@ impl Transcript {
                 self.push(seq, turn, Message::user_text(text), Vec::new());
             }
         }
+    }
+}
+
+/// Returns whether what the model is sent after this event is sent anew: an attempt that was under
+/// way is over, or lost.
+pub(super) fn ends_asking(event: &Event) -> bool {
+    match event {
+        Event::ModelAnswered(_)
+        | Event::ModelFailed(_)
+        | Event::SummaryAnswered(_)
+        | Event::CompactionStarted(_)
+        | Event::ContextCompacted(_)
+        | Event::RunRecovered(_)
+        | Event::RunResumed(_)
+        | Event::RunForked(_) => true,
+        Event::RunStarted(_)
+        | Event::CallsStarted(_)
+        | Event::CallRetried(_)
+        | Event::CallCompleted(_)
+        | Event::CallDoubted(_)
+        | Event::CallProbed(_)
+        | Event::CallSettled(_)
+        | Event::Prompted(_)
+        | Event::BudgetRaised(_)
+        | Event::RunParked(_)
+        | Event::CompensationStarted(_)
+        | Event::CompensationPlanned(_)
+        | Event::GroupClosingStarted(_)
+        | Event::CancelRequested(_)
+        | Event::EntryRecorded(_)
+        | Event::CompactionRequested(_)
+        | Event::RunFinished(_) => false,
     }
 }
 

@@ -19,6 +19,9 @@ pub(super) struct File {
     #[serde(default, deserialize_with = "pause_ms")]
     pub word_ms: u64,
     pub turns: Vec<Entry>,
+    /// What the model writes when it is asked for a summary of turns that leave its context.
+    #[serde(default, deserialize_with = "summary")]
+    pub summary: Option<Entry>,
 }
 
 /// What the model answers in one turn, or in several.
@@ -305,6 +308,15 @@ fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D:
         cache_read: file.cache_read,
         cache_write: file.cache_write,
     }))
+}
+
+fn summary<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Entry>, D::Error> {
+    let file = EntryFile::deserialize(deserializer)?;
+    if file.repeat.is_some() {
+        let problem = "`summary` is what every summary is: remove `repeat`";
+        return Err(serde::de::Error::custom(problem));
+    }
+    Entry::try_from(file).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn pause_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

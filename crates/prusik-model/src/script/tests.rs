@@ -230,3 +230,31 @@ proptest::proptest! {
         let _ = Script::parse(&text, "s");
     }
 }
+
+#[test]
+fn a_script_goes_on_behind_a_summary_and_says_what_the_summary_is() {
+    let text = "
+turns: [{repeat: 4, call: [{tool: list}]}, {say: '= task'}]
+summary:
+  cases:
+    - when: turn > 9
+      say: late
+    - say: { asked: a list, done: [listed] }
+";
+    let script = Script::parse(text, "long.yaml").unwrap();
+    let history = Block::Text("[history: turns 1 to 3]\nlisted".to_owned());
+    let content = vec![Block::Text("go".to_owned()), history];
+    let head = vec![Message { role: Role::User, content }];
+    let fourth = script.answer(&request(head.clone())).unwrap();
+    assert_eq!(fourth.stop, StopReason::ToolUse);
+    let fifth = request(after(head, fourth, "the result"));
+    assert_eq!(said(&script.answer(&fifth).unwrap()), "go", "the task is the first text alone");
+    let asked = ModelRequest { purpose: Purpose::Summary, ..fifth };
+    let summary = script.answer(&asked).unwrap();
+    assert_eq!(said(&summary), r#"{"asked":"a list","done":["listed"]}"#);
+    let none = Script::parse("turns: [{say: done}]", "short.yaml").unwrap();
+    let error = none.answer(&asked).unwrap_err();
+    assert!(error.kind == ModelErrorKind::Drift && error.message.contains("`summary:`"), "{error}");
+    let repeated = "turns: [{say: x}]\nsummary: {say: y, repeat: 2}";
+    assert!(Script::parse(repeated, "r").unwrap_err().problem.contains("remove `repeat`"));
+}

@@ -25,10 +25,11 @@ mod view;
 
 pub use self::head::turns_before;
 pub use self::ledger::RECORD;
+pub use self::size::bytes_of;
 pub use self::summary::purpose_of;
 pub use self::view::View;
 
-pub(super) use self::size::{ContextSize, bytes_of};
+pub(super) use self::size::ContextSize;
 pub(super) use self::summary::{SummaryWanted, ask as ask_for_summary};
 pub(super) use self::view::{due, result_bytes_max};
 
@@ -45,7 +46,7 @@ pub(super) fn tools(policy: Option<&ContextPolicy>) -> Vec<Tool> {
 
 /// Returns the label of what a tool returns. What the core itself answers is trusted; what `recall`
 /// reads was labelled when it first came.
-pub(super) fn label_of(tool: &str) -> Label {
+pub fn label_of(tool: &str) -> Label {
     match tool {
         RECORD | RECALL | UNDO_GROUP => Label::trusted(),
         // It answers with what the calls of the group returned.

@@ -25,11 +25,14 @@ pub(in crate::run) struct ContextSize {
     bytes: u64,
     /// Tokens of a KiB in this run, as the provider last counted them.
     per_kib: u64,
+    /// Bytes of entries that are shown only behind the answer which may be under way.
+    unseen: u64,
 }
 
 impl ContextSize {
     pub fn start(bytes: u64) -> Self {
-        Self { tokens: 0, since: bytes, bytes, per_kib: 1024_u64.div_ceil(BYTES_PER_TOKEN) }
+        let per_kib = 1024_u64.div_ceil(BYTES_PER_TOKEN);
+        Self { tokens: 0, since: bytes, bytes, per_kib, unseen: 0 }
     }
 
     /// Returns what the next prompt will be billed as, about.
@@ -52,6 +55,15 @@ impl ContextSize {
     pub fn added(&mut self, bytes: u64) {
         self.since = self.since.saturating_add(bytes);
         self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    pub fn added_unseen(&mut self, bytes: u64) {
+        self.unseen = self.unseen.saturating_add(bytes);
+    }
+
+    pub fn show_unseen(&mut self) {
+        let bytes = std::mem::take(&mut self.unseen);
+        self.added(bytes);
     }
 
     /// Takes in an answer of so many bytes, and returns the tokens of the whole call.
@@ -78,7 +90,7 @@ impl ContextSize {
 }
 
 /// Returns the bytes that a block puts into a prompt.
-pub(in crate::run) fn bytes_of(block: &Block) -> u64 {
+pub fn bytes_of(block: &Block) -> u64 {
     let bytes = match block {
         Block::Text(text) => text.len(),
         Block::Opaque(opaque) => opaque.block.to_string().len(),
