@@ -2,6 +2,7 @@
 //! server that speaks the providers' wire formats, and child processes that end with the test. For
 //! tests only; nothing of it ships.
 
+pub mod cache;
 pub mod fault;
 pub mod oracle;
 pub mod process;
