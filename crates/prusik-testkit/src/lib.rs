@@ -11,4 +11,4 @@ pub mod sim;
 pub mod wire;
 
 pub use fault::{Fault, FaultPlan};
-pub use server::{Options, Received, ScriptedServer};
+pub use server::{Options, Received, ScriptedServer, UsageBy};

@@ -18,15 +18,19 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use prusik_core::ids::{Attempt, Digest};
-use prusik_core::model::{ModelError, ModelErrorKind, StopReason};
-use prusik_model::Script;
+use prusik_core::model::{ModelError, ModelErrorKind, StopReason, Usage};
+use prusik_model::{Script, UsageSource};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+use crate::cache::anthropic::PromptCache;
+use crate::cache::openai::PrefixCache;
+use crate::cache::{Counts, anthropic as anthropic_rules};
 use crate::fault::{Fault, FaultPlan};
-use crate::wire::{Frame, Protocol, Refusal, openai};
+use crate::wire::{Frame, Protocol, Refusal, anthropic as anthropic_wire, openai};
 
 /// Largest request, in bytes: what Anthropic takes.
 const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -43,8 +47,19 @@ pub struct Options {
     /// Before each event of a stream.
     pub event_delay: Duration,
     pub faults: FaultPlan,
+    pub usage: UsageBy,
     /// A file to which each request is written, a JSON object to the line.
     pub log: Option<PathBuf>,
+}
+
+/// What the server says of the tokens that went in, where the script does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UsageBy {
+    /// The script's estimate: everything but the newest message is read from a cache.
+    #[default]
+    Estimate,
+    /// What the service would count by the published rules of its cache ([`crate::cache`]).
+    CacheRules,
 }
 
 /// A request as it came in.
@@ -70,6 +85,9 @@ struct Shared {
     script: Script,
     key: Option<String>,
     event_delay: Duration,
+    usage: UsageBy,
+    /// When the server was started; the caches' time runs from there.
+    started: Instant,
     seen: Mutex<Seen>,
 }
 
@@ -79,6 +97,8 @@ struct Seen {
     count: u64,
     attempts: HashMap<Digest, u32>,
     faults: FaultPlan,
+    prompts: PromptCache,
+    prefixes: PrefixCache,
     log: Option<File>,
 }
 
@@ -94,12 +114,16 @@ impl ScriptedServer {
             count: 0,
             attempts: HashMap::new(),
             faults: options.faults,
+            prompts: PromptCache::default(),
+            prefixes: PrefixCache::default(),
             log: log.transpose()?,
         };
         let shared = Arc::new(Shared {
             script,
             key: options.key,
             event_delay: options.event_delay,
+            usage: options.usage,
+            started: Instant::now(),
             seen: Mutex::new(seen),
         });
         let app = router(Arc::clone(&shared));
@@ -138,11 +162,23 @@ impl Shared {
         // What a panicking test leaves behind is whole: each change is a single push.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Returns what the service would count of `body`, and remembers what it would cache.
+    fn counts(&self, protocol: Protocol, body: &Value) -> Result<Counts, Refusal> {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut seen = self.seen();
+        match protocol {
+            Protocol::Anthropic => {
+                seen.prompts.ask(body, now_ms).map_err(|bad| Refusal::invalid(bad.0))
+            }
+            Protocol::OpenAi => Ok(seen.prefixes.ask(body, now_ms)),
+        }
+    }
 }
 
 impl Seen {
-    /// Remembers a request; returns its number, its attempt, and what is to happen to it.
-    fn record(&mut self, path: &str, bytes: &[u8]) -> io::Result<(u64, Attempt, Fault)> {
+    /// Remembers a request; returns its number and its attempt.
+    fn record(&mut self, path: &str, bytes: &[u8]) -> io::Result<(u64, Attempt)> {
         self.count += 1;
         let attempt = self.attempts.entry(Digest::of_parts(&[path.as_bytes(), bytes])).or_default();
         *attempt += 1;
@@ -159,13 +195,14 @@ impl Seen {
             self.requests.pop_front();
         }
         self.requests.push_back(received);
-        Ok((self.count, attempt, self.faults.next()))
+        Ok((self.count, attempt))
     }
 }
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/messages", post(anthropic))
+        .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/chat/completions", post(openai_chat))
         .route("/v1/models", get(models))
         .fallback(not_found)
@@ -198,6 +235,57 @@ async fn not_found(method: Method, uri: Uri) -> Response {
     refuse(protocol, Refusal { kind: ModelErrorKind::NotFound, message, status: None })
 }
 
+/// Counts by the rule of [`crate::cache`]. Faults are for requests that ask for an answer.
+async fn count_tokens(
+    shared: State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: BytesOrNot,
+) -> Response {
+    let protocol = Protocol::Anthropic;
+    let counted = read("/v1/messages/count_tokens", &shared, body).and_then(|came| {
+        let body = came.body(protocol, &headers, shared.key.as_deref())?;
+        anthropic_wire::decode::check_count(&body)?;
+        anthropic_rules::count_tokens(&body).map_err(|bad| Refusal::invalid(bad.0))
+    });
+    match counted {
+        Ok(tokens) => json_response(200, &json!({ "input_tokens": tokens }), None),
+        Err(refusal) => refuse(protocol, refusal),
+    }
+}
+
+/// A request that was read and remembered.
+struct Came {
+    bytes: Bytes,
+    n: u64,
+    attempt: Attempt,
+}
+
+impl Came {
+    fn body(
+        &self,
+        protocol: Protocol,
+        headers: &HeaderMap,
+        key: Option<&str>,
+    ) -> Result<Value, Refusal> {
+        protocol.check_headers(headers, key)?;
+        serde_json::from_slice(&self.bytes)
+            .map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))
+    }
+}
+
+fn read(path: &str, shared: &Shared, body: BytesOrNot) -> Result<Came, Refusal> {
+    let bytes = body.map_err(|rejection| {
+        let status = Some(rejection.status().as_u16());
+        let message = format!("cannot read the request: {rejection}");
+        Refusal { kind: ModelErrorKind::InvalidRequest, message, status }
+    })?;
+    let (n, attempt) = shared.seen().record(path, &bytes).map_err(|error| {
+        let message = format!("cannot write the log of requests: {error}");
+        Refusal { kind: ModelErrorKind::Server, message, status: None }
+    })?;
+    Ok(Came { bytes, n, attempt })
+}
+
 fn respond(
     protocol: Protocol,
     path: &str,
@@ -205,48 +293,48 @@ fn respond(
     headers: &HeaderMap,
     body: BytesOrNot,
 ) -> Response {
-    let bytes = match body {
-        Ok(bytes) => bytes,
-        Err(rejection) => {
-            let status = Some(rejection.status().as_u16());
-            let message = format!("cannot read the request: {rejection}");
-            let kind = ModelErrorKind::InvalidRequest;
-            return refuse(protocol, Refusal { kind, message, status });
-        }
+    let came = match read(path, shared, body) {
+        Ok(came) => came,
+        Err(refusal) => return refuse(protocol, refusal),
     };
-    let (n, attempt, fault) = match shared.seen().record(path, &bytes) {
-        Ok(recorded) => recorded,
-        Err(error) => {
-            let message = format!("cannot write the log of requests: {error}");
-            return fail(protocol, &ModelError::new(ModelErrorKind::Server, message));
-        }
-    };
+    let fault = shared.seen().faults.next();
     if let Some(error) = fault.error() {
         return fail(protocol, &error);
     }
-    let decoded = protocol.check_headers(headers, shared.key.as_deref()).and_then(|()| {
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))?;
-        protocol.decode(&body)
-    });
-    let mut decoded = match decoded {
+    let decoded = came
+        .body(protocol, headers, shared.key.as_deref())
+        .and_then(|body| Ok((protocol.decode(&body)?, body)));
+    let (mut decoded, body) = match decoded {
         Ok(decoded) => decoded,
         Err(refusal) => return refuse(protocol, refusal),
     };
-    decoded.request.attempt = attempt;
-    let answer = match shared.script.answer(&decoded.request) {
-        Ok(answer) => answer,
+    decoded.request.attempt = came.attempt;
+    let played = match shared.script.play(&decoded.request) {
+        Ok(played) => played,
         Err(error) => return fail_as_scripted(protocol, &error),
     };
+    let mut answer = played.answer;
+    if shared.usage == UsageBy::CacheRules {
+        // The cache works whatever the script says of it.
+        let counts = match shared.counts(protocol, &body) {
+            Ok(counts) => counts,
+            Err(refusal) => return refuse(protocol, refusal),
+        };
+        if played.usage == UsageSource::Estimate {
+            let (input, output) = (counts.fresh, answer.usage.output);
+            let (cache_read, cache_write) = (counts.read, counts.written);
+            answer.usage = Usage { input, output, cache_read, cache_write };
+        }
+    }
     if protocol == Protocol::OpenAi && answer.stop == StopReason::ContextFull {
         let message = "This model's maximum context length is exceeded.";
         return fail(protocol, &ModelError::new(ModelErrorKind::ContextFull, message));
     }
     if decoded.shape.stream {
-        let frames = protocol.encode_stream(&answer, decoded.shape, n);
+        let frames = protocol.encode_stream(&answer, decoded.shape, came.n);
         return stream_response(&frames, fault, protocol, shared.event_delay);
     }
-    let whole = protocol.encode(&answer, n).to_string();
+    let whole = protocol.encode(&answer, came.n).to_string();
     whole_response(&whole, fault)
 }
 

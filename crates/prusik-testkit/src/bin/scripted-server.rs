@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use prusik_model::Script;
-use prusik_testkit::{FaultPlan, Options, ScriptedServer};
+use prusik_testkit::{FaultPlan, Options, ScriptedServer, UsageBy};
 
 /// Answers as Anthropic Messages and OpenAI chat completions, from a script
 #[derive(Parser)]
@@ -25,6 +25,9 @@ struct Args {
     /// What happens to the first requests, for example `overloaded,overloaded,cut:5`
     #[arg(long, default_value = "")]
     faults: FaultPlan,
+    /// Count what is read from and written to the cache by the services' published rules
+    #[arg(long)]
+    cache_rules: bool,
     /// A file that each request is appended to, as a line of JSON
     #[arg(long)]
     log: Option<PathBuf>,
@@ -41,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         key: args.key,
         event_delay: Duration::from_millis(args.event_delay_ms),
         faults: args.faults,
+        usage: if args.cache_rules { UsageBy::CacheRules } else { UsageBy::Estimate },
         log: args.log,
     };
     let server = ScriptedServer::start(Script::parse(&text, &name)?, options).await?;
