@@ -182,11 +182,10 @@ fn set_breakpoints(body: &mut Body) {
         (None, None) => {}
     }
     let is_user = |message: &&mut WireMessage| message.role == "user";
-    let head = body.messages.iter_mut().take(1).filter(is_user);
-    // Marking the first message twice is marking it once.
-    for message in head {
-        message.mark_end();
+    if let Some(head) = body.messages.first_mut().filter(is_user) {
+        head.mark_end();
     }
+    // A short conversation's head is among them: it is marked once.
     for message in body.messages.iter_mut().rev().filter(is_user).take(2) {
         message.mark_end();
     }

@@ -3,8 +3,8 @@
 //!
 //! What OpenAI puts around messages and tools is not published but in its cookbook, for models up
 //! to GPT-4o:
-//! <https://developers.openai.com/cookbook/examples/how_to_count_tokens_with_tiktoken>. Later ones
-//! are counted by the same rule. What the cookbook does not speak of, calls and nested schemas, is
+//! <https://github.com/openai/openai-cookbook/blob/main/examples/How_to_count_tokens_with_tiktoken.ipynb>.
+//! Later ones are counted by the same rule. What the cookbook does not speak of, calls and nested schemas, is
 //! counted as its text. Images are not counted at all.
 
 use serde_json::Value;
