@@ -48,6 +48,8 @@ pub struct ToolCall {
     /// The field of `_meta` that carries the key, and the key.
     pub meta_key: Option<(String, String)>,
     pub timeout_ms: u64,
+    /// The largest result that the context has room for; a larger one is cut.
+    pub result_bytes_max: u64,
 }
 
 /// Names an effect that is under way.

@@ -37,6 +37,7 @@ pub mod ledger;
 pub mod message;
 pub mod model;
 pub mod outcome;
+pub mod outline;
 pub mod record;
 pub mod run;
 pub mod schema;

@@ -144,6 +144,19 @@ impl Price {
         .div_ceil(1_000_000);
         u64::try_from(total).unwrap_or(u64::MAX)
     }
+
+    /// Returns what the cache has saved of the full price of the input, in nano-dollars, rounded
+    /// down. It is below zero where the writes cost more than the reads brought.
+    pub fn saved_nano_usd(&self, usage: &Usage) -> i64 {
+        let more = |tokens: u64, full: u64, asked: u64| {
+            i128::from(tokens).saturating_mul(i128::from(full) - i128::from(asked))
+        };
+        let saved = more(usage.cache_read, self.input, self.cache_read)
+            .saturating_add(more(usage.cache_write, self.input, self.cache_write))
+            .div_euclid(1_000_000);
+        let bounded = saved.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        i64::try_from(bounded).expect("it was clamped to the type")
+    }
 }
 
 /// Why a model call gave no answer.

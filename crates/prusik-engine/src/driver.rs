@@ -10,7 +10,7 @@ use prusik_core::ids::{CallId, Seq, Timestamp};
 use prusik_core::input::{Input, Now, Rejected};
 use prusik_core::model::{ModelError, ModelErrorKind, Purpose};
 use prusik_core::outcome::Reply;
-use prusik_core::run::Status;
+use prusik_core::run::{RECALL, Status};
 use prusik_model::{Delta, Model};
 use prusik_store::{Signal, StoreError};
 use prusik_tool::Tool;
@@ -320,8 +320,15 @@ impl Driver<'_> {
                 let (call_id, tool) = (call.call, call.tool.as_str());
                 self.observer.notice(Notice::CallBegun { call: call_id, tool, probe: false });
                 let tool = self.world.tools.get(&call.tool).cloned();
-                let task = perform::call_tool(tool, call, cancel.clone(), observer, false);
-                self.tasks.spawn(task)
+                if tool.is_none() && call.tool == RECALL {
+                    let store = Arc::clone(&self.held.claim.store);
+                    let (run, through) = (self.held.id().clone(), self.held.durable);
+                    let cancel = cancel.clone();
+                    self.tasks.spawn(perform::call_recall(store, run, through, call, cancel))
+                } else {
+                    let task = perform::call_tool(tool, call, cancel.clone(), observer, false);
+                    self.tasks.spawn(task)
+                }
             }
             Action::Probe { call, probe } => {
                 let tool = probe.tool.as_str();

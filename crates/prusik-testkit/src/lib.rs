@@ -2,7 +2,10 @@
 //! server that speaks the providers' wire formats, and child processes that end with the test. For
 //! tests only; nothing of it ships.
 
+pub mod account;
+pub mod cache;
 pub mod fault;
+pub mod long;
 pub mod oracle;
 pub mod process;
 pub mod server;
@@ -10,4 +13,4 @@ pub mod sim;
 pub mod wire;
 
 pub use fault::{Fault, FaultPlan};
-pub use server::{Options, Received, ScriptedServer};
+pub use server::{Brain, LongWork, Options, Received, ScriptedServer, UsageBy};

@@ -1,9 +1,13 @@
-//! The scripted server: a script behind the wire formats of the real services.
+//! The scripted server: a script, or the model of long work, behind the wire formats of the real
+//! services.
+
+mod brain;
+pub mod log;
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,20 +22,29 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use prusik_core::ids::{Attempt, Digest};
-use prusik_core::model::{ModelError, ModelErrorKind, StopReason};
-use prusik_model::Script;
+use prusik_core::model::{Answer, ModelError, ModelErrorKind, StopReason, Usage};
+use prusik_model::UsageSource;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
+pub use self::brain::{Brain, LongWork};
+use self::log::Entry;
+use crate::cache::anthropic::PromptCache;
+use crate::cache::openai::PrefixCache;
+use crate::cache::{Counts, anthropic as anthropic_rules};
 use crate::fault::{Fault, FaultPlan};
-use crate::wire::{Frame, Protocol, Refusal, openai};
+use crate::wire::{Frame, Protocol, Refusal, Shape, anthropic as anthropic_wire, openai};
 
 /// Largest request, in bytes: what Anthropic takes.
 const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How many requests are remembered; the oldest go first.
 const REQUESTS_MAX: usize = 1_000;
+/// How many bytes of bodies are remembered at most, apart from the newest; parsed they take several
+/// times as much memory.
+const REQUESTS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How a server behaves apart from its script.
 #[derive(Debug, Default)]
@@ -43,8 +56,20 @@ pub struct Options {
     /// Before each event of a stream.
     pub event_delay: Duration,
     pub faults: FaultPlan,
-    /// A file to which each request is written, a JSON object to the line.
+    pub usage: UsageBy,
+    /// A file to which each request is written with its answer before that is sent, a JSON object to
+    /// the line. [`log::read`] reads it.
     pub log: Option<PathBuf>,
+}
+
+/// What the server says of the tokens that went in, where the script does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UsageBy {
+    /// What the script or the model of long work counts.
+    #[default]
+    Estimate,
+    /// What the service would count by the published rules of its cache ([`crate::cache`]).
+    CacheRules,
 }
 
 /// A request as it came in.
@@ -54,10 +79,12 @@ pub struct Received {
     /// How often this body has come, counted from 1.
     pub attempt: u32,
     /// The body; a string where it was not JSON.
-    pub body: Value,
+    pub body: Arc<Value>,
+    /// The body, byte for byte; what was not UTF-8 is replaced.
+    pub raw: Arc<str>,
 }
 
-/// A server that answers from a script until it is dropped.
+/// A server that answers from a script, or as the model of long work, until it is dropped.
 #[derive(Debug)]
 pub struct ScriptedServer {
     url: String,
@@ -67,39 +94,51 @@ pub struct ScriptedServer {
 
 #[derive(Debug)]
 struct Shared {
-    script: Script,
+    brain: Brain,
     key: Option<String>,
     event_delay: Duration,
+    usage: UsageBy,
+    /// When the server was started; the caches' time runs from there.
+    started: Instant,
     seen: Mutex<Seen>,
 }
 
 #[derive(Debug)]
 struct Seen {
     requests: VecDeque<Received>,
+    /// The bytes of all their bodies.
+    bytes: usize,
     count: u64,
     attempts: HashMap<Digest, u32>,
     faults: FaultPlan,
+    prompts: PromptCache,
+    prefixes: PrefixCache,
     log: Option<File>,
 }
 
 impl ScriptedServer {
     /// Starts a server on the loopback address.
-    pub async fn start(script: Script, options: Options) -> io::Result<Self> {
+    pub async fn start(brain: impl Into<Brain>, options: Options) -> io::Result<Self> {
         let listener =
             TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let log = options.log.map(|path| File::options().create(true).append(true).open(path));
         let seen = Seen {
             requests: VecDeque::new(),
+            bytes: 0,
             count: 0,
             attempts: HashMap::new(),
             faults: options.faults,
+            prompts: PromptCache::default(),
+            prefixes: PrefixCache::default(),
             log: log.transpose()?,
         };
         let shared = Arc::new(Shared {
-            script,
+            brain: brain.into(),
             key: options.key,
             event_delay: options.event_delay,
+            usage: options.usage,
+            started: Instant::now(),
             seen: Mutex::new(seen),
         });
         let app = router(Arc::clone(&shared));
@@ -115,7 +154,7 @@ impl ScriptedServer {
         &self.url
     }
 
-    /// Returns the last requests, at most 1,000, the oldest first.
+    /// Returns the last requests, at most 1,000 and no more than fit, the oldest first.
     pub fn requests(&self) -> Vec<Received> {
         self.shared.seen().requests.iter().cloned().collect()
     }
@@ -141,33 +180,74 @@ impl Shared {
 }
 
 impl Seen {
-    /// Remembers a request; returns its number, its attempt, and what is to happen to it.
-    fn record(&mut self, path: &str, bytes: &[u8]) -> io::Result<(u64, Attempt, Fault)> {
+    /// Remembers a request; returns its number and its attempt.
+    fn record(&mut self, path: &str, came: &Came) -> (u64, Attempt) {
+        let (raw, body) = (Arc::clone(&came.raw), came.received());
         self.count += 1;
-        let attempt = self.attempts.entry(Digest::of_parts(&[path.as_bytes(), bytes])).or_default();
+        let digest = Digest::of_parts(&[path.as_bytes(), raw.as_bytes()]);
+        let attempt = self.attempts.entry(digest).or_default();
         *attempt += 1;
-        let body = serde_json::from_slice(bytes)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()));
-        let received = Received { path: path.to_owned(), attempt: *attempt, body };
-        let attempt = Attempt(*attempt);
-        if let Some(log) = &mut self.log {
-            let mut line = serde_json::to_vec(&received)?;
-            line.push(b'\n');
-            log.write_all(&line)?;
+        let attempt = *attempt;
+        self.bytes += raw.len();
+        self.requests.push_back(Received { path: path.to_owned(), attempt, body, raw });
+        while self.requests.len() > REQUESTS_MAX
+            || (self.bytes > REQUESTS_BYTES_MAX && self.requests.len() > 1)
+        {
+            let oldest = self.requests.pop_front().map_or(0, |oldest| oldest.raw.len());
+            self.bytes -= oldest;
         }
-        if self.requests.len() == REQUESTS_MAX {
-            self.requests.pop_front();
+        (self.count, Attempt(attempt))
+    }
+}
+
+/// A body as it came.
+struct Came {
+    raw: Arc<str>,
+    parsed: serde_json::Result<Arc<Value>>,
+}
+
+impl Came {
+    fn read(body: BytesOrNot) -> Result<Self, Refusal> {
+        let bytes = body.map_err(|rejection| {
+            let status = Some(rejection.status().as_u16());
+            let message = format!("cannot read the request: {rejection}");
+            Refusal { kind: ModelErrorKind::InvalidRequest, message, status }
+        })?;
+        let raw = String::from_utf8_lossy(&bytes).into();
+        Ok(Self { raw, parsed: serde_json::from_slice(&bytes).map(Arc::new) })
+    }
+
+    /// Returns the body, a string where it is not JSON.
+    fn received(&self) -> Arc<Value> {
+        match &self.parsed {
+            Ok(body) => Arc::clone(body),
+            Err(_) => Arc::new(Value::String(self.raw.to_string())),
         }
-        self.requests.push_back(received);
-        Ok((self.count, attempt, self.faults.next()))
+    }
+
+    /// Returns the body of a request whose headers are in order.
+    fn body(
+        &self,
+        protocol: Protocol,
+        headers: &HeaderMap,
+        key: Option<&str>,
+    ) -> Result<&Value, Refusal> {
+        protocol.check_headers(headers, key)?;
+        match &self.parsed {
+            Ok(body) => Ok(body),
+            Err(error) => Err(Refusal::invalid(format!("the body is not JSON: {error}"))),
+        }
     }
 }
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/messages", post(anthropic))
+        .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/chat/completions", post(openai_chat))
         .route("/v1/models", get(models))
+        .route("/long/scenario", get(long_scenario))
+        .route("/long/work", get(long_work))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
@@ -198,6 +278,60 @@ async fn not_found(method: Method, uri: Uri) -> Response {
     refuse(protocol, Refusal { kind: ModelErrorKind::NotFound, message, status: None })
 }
 
+/// Counts by the rule of [`crate::cache`]. Faults are for requests that ask for an answer.
+async fn count_tokens(
+    shared: State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: BytesOrNot,
+) -> Response {
+    let protocol = Protocol::Anthropic;
+    let counted = Came::read(body).and_then(|came| {
+        shared.seen().record("/v1/messages/count_tokens", &came);
+        let body = came.body(protocol, &headers, shared.key.as_deref())?;
+        anthropic_wire::decode::check_count(body)?;
+        anthropic_rules::count_tokens(body).map_err(|bad| Refusal::invalid(bad.0))
+    });
+    match counted {
+        Ok(tokens) => json_response(200, &json!({ "input_tokens": tokens }), None),
+        Err(refusal) => refuse(protocol, refusal),
+    }
+}
+
+/// Describes the scenario, for programs that build an agent for it.
+async fn long_scenario(shared: State<Arc<Shared>>, method: Method, uri: Uri) -> Response {
+    let Some(scenario) = shared.brain.scenario() else { return not_found(method, uri).await };
+    let described = json!({
+        "system": scenario.system(),
+        "task": scenario.task(),
+        "tool": scenario.tool(),
+        "steps": scenario.steps(),
+        "expected": scenario.expected(),
+    });
+    json_response(200, &described, None)
+}
+
+/// Performs the step of `?step=`, for programs whose tools are not ours: the bytes are those of the
+/// tool.
+async fn long_work(shared: State<Arc<Shared>>, method: Method, uri: Uri) -> Response {
+    let step = uri.query().and_then(|query| query.strip_prefix("step=")?.parse().ok());
+    let result = step.and_then(|step| shared.brain.scenario()?.result(step));
+    match result {
+        Some(outcome) => {
+            let pieces = vec![Piece::Bytes(outcome.into_text())];
+            body_response("text/plain; charset=utf-8", pieces, Duration::ZERO)
+        }
+        None => not_found(method, uri).await,
+    }
+}
+
+/// What becomes of a request, before anything goes wrong on its way back.
+enum Verdict {
+    Answered(Answer, Shape),
+    Refused(Refusal),
+    /// The brain fails it.
+    Failed(ModelError),
+}
+
 fn respond(
     protocol: Protocol,
     path: &str,
@@ -205,49 +339,112 @@ fn respond(
     headers: &HeaderMap,
     body: BytesOrNot,
 ) -> Response {
-    let bytes = match body {
-        Ok(bytes) => bytes,
-        Err(rejection) => {
-            let status = Some(rejection.status().as_u16());
-            let message = format!("cannot read the request: {rejection}");
-            let kind = ModelErrorKind::InvalidRequest;
-            return refuse(protocol, Refusal { kind, message, status });
-        }
+    let came = match Came::read(body) {
+        Ok(came) => came,
+        Err(refusal) => return refuse(protocol, refusal),
     };
-    let (n, attempt, fault) = match shared.seen().record(path, &bytes) {
-        Ok(recorded) => recorded,
-        Err(error) => {
-            let message = format!("cannot write the log of requests: {error}");
-            return fail(protocol, &ModelError::new(ModelErrorKind::Server, message));
+    let (n, attempt) = shared.seen().record(path, &came);
+    let fault = shared.seen().faults.next();
+    let verdict = shared.judge(protocol, headers, attempt, &came, fault.error().is_none());
+    let (status, document) = verdict.document(protocol, n);
+    let logged = match &mut shared.seen().log {
+        Some(log) => {
+            let (path, body, answer) = (path.to_owned(), came.raw.to_string(), document.clone());
+            let fault = (fault != Fault::None).then(|| format!("{fault:?}"));
+            let attempt = attempt.0;
+            log::append(log, Entry { n, path, attempt, body, status, answer, fault })
         }
+        None => Ok(()),
     };
+    if let Err(error) = logged {
+        let message = format!("cannot write the log of requests: {error}");
+        return fail(protocol, &ModelError::new(ModelErrorKind::Server, message));
+    }
     if let Some(error) = fault.error() {
         return fail(protocol, &error);
     }
-    let decoded = protocol.check_headers(headers, shared.key.as_deref()).and_then(|()| {
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))?;
-        protocol.decode(&body)
-    });
-    let mut decoded = match decoded {
-        Ok(decoded) => decoded,
-        Err(refusal) => return refuse(protocol, refusal),
-    };
-    decoded.request.attempt = attempt;
-    let answer = match shared.script.answer(&decoded.request) {
-        Ok(answer) => answer,
-        Err(error) => return fail_as_scripted(protocol, &error),
-    };
-    if protocol == Protocol::OpenAi && answer.stop == StopReason::ContextFull {
-        let message = "This model's maximum context length is exceeded.";
-        return fail(protocol, &ModelError::new(ModelErrorKind::ContextFull, message));
+    match verdict {
+        Verdict::Answered(answer, shape) if shape.stream => {
+            let frames = protocol.encode_stream(&answer, shape, n);
+            stream_response(&frames, fault, protocol, shared.event_delay)
+        }
+        Verdict::Answered(..) => whole_response(&document.to_string(), fault),
+        Verdict::Refused(refusal) => refuse(protocol, refusal),
+        Verdict::Failed(error) => fail_as_scripted(protocol, &error),
     }
-    if decoded.shape.stream {
-        let frames = protocol.encode_stream(&answer, decoded.shape, n);
-        return stream_response(&frames, fault, protocol, shared.event_delay);
+}
+
+impl Shared {
+    /// `is_served` says whether the request gets past the service's door: what is turned away there
+    /// is in no cache.
+    fn judge(
+        &self,
+        protocol: Protocol,
+        headers: &HeaderMap,
+        attempt: Attempt,
+        came: &Came,
+        is_served: bool,
+    ) -> Verdict {
+        let decoded = came
+            .body(protocol, headers, self.key.as_deref())
+            .and_then(|body| Ok((protocol.decode(body)?, body)));
+        let (mut decoded, body) = match decoded {
+            Ok(decoded) => decoded,
+            Err(refusal) => return Verdict::Refused(refusal),
+        };
+        decoded.request.attempt = attempt;
+        let played = match self.brain.play(&decoded.request) {
+            Ok(played) => played,
+            Err(error) => return Verdict::Failed(error),
+        };
+        let mut answer = played.answer;
+        if self.usage == UsageBy::CacheRules && is_served {
+            // The cache works whatever the script says of it.
+            let counts = match self.counts(protocol, body) {
+                Ok(counts) => counts,
+                Err(refusal) => return Verdict::Refused(refusal),
+            };
+            if played.usage == UsageSource::Estimate {
+                let (input, output) = (counts.fresh, answer.usage.output);
+                let (cache_read, cache_write) = (counts.read, counts.written);
+                answer.usage = Usage { input, output, cache_read, cache_write };
+            }
+        }
+        if protocol == Protocol::OpenAi && answer.stop == StopReason::ContextFull {
+            let message = "This model's maximum context length is exceeded.";
+            return Verdict::Failed(ModelError::new(ModelErrorKind::ContextFull, message));
+        }
+        Verdict::Answered(answer, decoded.shape)
     }
-    let whole = protocol.encode(&answer, n).to_string();
-    whole_response(&whole, fault)
+
+    /// Returns what the service would count of `body`, and remembers what it would cache.
+    fn counts(&self, protocol: Protocol, body: &Value) -> Result<Counts, Refusal> {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut seen = self.seen();
+        match protocol {
+            Protocol::Anthropic => {
+                seen.prompts.ask(body, now_ms).map_err(|bad| Refusal::invalid(bad.0))
+            }
+            Protocol::OpenAi => Ok(seen.prefixes.ask(body, now_ms)),
+        }
+    }
+}
+
+impl Verdict {
+    /// Returns the status and the body that say it, not streamed.
+    fn document(&self, protocol: Protocol, n: u64) -> (u16, Value) {
+        let error = match self {
+            Self::Answered(answer, _) => return (200, protocol.encode(answer, n)),
+            Self::Refused(refusal) => ModelError::from(refusal.clone()),
+            Self::Failed(error) => error.clone(),
+        };
+        let wire = protocol.encode_error(&error);
+        let status = match self {
+            Self::Refused(refusal) => refusal.status,
+            Self::Answered(..) | Self::Failed(_) => None,
+        };
+        (status.unwrap_or(wire.status), wire.body)
+    }
 }
 
 /// Fails the way the script says. What a service cannot say about itself happens on the wire: a

@@ -33,11 +33,11 @@ pub use self::failed::Failed;
 pub use self::fork::{ForkError, fork};
 pub use self::group::{COMMIT_GROUP, OpenGroup, UNDO_GROUP};
 pub use self::program::{AgentLoop, Phase, Program};
-pub use self::recall::RECALL;
+pub use self::recall::{RECALL, RECALL_BYTES_MAX};
 pub use self::state::{Call, Stage, State, Status};
 pub use self::transcript::{About, ResultOf, Transcript, calls_of, text_of};
 use crate::budget::Budget;
-use crate::contract::{EffectClass, KeyPlace};
+use crate::contract::{Contract, EffectClass, KeyPlace};
 use crate::effect::{Action, Effect, EffectId, ToolCall};
 use crate::event::{
     BudgetRaised, CancelRequested, CompactReason, CompactionRequested, Event, ParkReason,
@@ -547,7 +547,8 @@ impl Run {
     fn tool_call(&self, id: CallId, call: &Call, attempt: Attempt) -> ToolCall {
         let mut arguments = call.arguments().clone();
         let mut meta_key = None;
-        let mut timeout_ms = crate::contract::Contract::TIMEOUT_MS;
+        let mut timeout_ms = Contract::TIMEOUT_MS;
+        let mut result_bytes_max = Contract::RESULT_BYTES_MAX;
         if let Some(held) = self.definition.held(&call.tool) {
             let key = key_of(&self.state, id);
             match &held.tool.contract.key {
@@ -556,9 +557,18 @@ impl Run {
                 Some(KeyPlace::Call) | None => {}
             }
             timeout_ms = held.tool.contract.timeout_ms;
+            let policy = self.definition.agent().context.as_ref();
+            result_bytes_max = context::result_bytes_max(&self.state, policy, &held.tool.contract);
         }
-        let arguments = Arc::new(arguments);
-        ToolCall { call: id, attempt, tool: call.tool.clone(), arguments, meta_key, timeout_ms }
+        ToolCall {
+            call: id,
+            attempt,
+            tool: call.tool.clone(),
+            arguments: Arc::new(arguments),
+            meta_key,
+            timeout_ms,
+            result_bytes_max,
+        }
     }
 
     /// Returns when to hand in [`Input::TimerFired`], if nothing else happens before.
@@ -679,9 +689,8 @@ fn probe_call(
         Some(Stage::Probing { attempt, .. }) => *attempt,
         Some(_) | None => Attempt(1),
     };
-    let timeout_ms = definition
-        .held(&tool)
-        .map_or(crate::contract::Contract::TIMEOUT_MS, |held| held.tool.contract.timeout_ms);
+    let timeout_ms =
+        definition.held(&tool).map_or(Contract::TIMEOUT_MS, |held| held.tool.contract.timeout_ms);
     Ok(Some(ToolCall {
         call: id,
         attempt: tries,
@@ -689,6 +698,7 @@ fn probe_call(
         arguments: Arc::new(arguments),
         meta_key: None,
         timeout_ms,
+        result_bytes_max: Contract::RESULT_BYTES_MAX,
     }))
 }
 

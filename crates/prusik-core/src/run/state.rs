@@ -24,7 +24,7 @@ use crate::json;
 use crate::label::Label;
 use crate::ledger::{Author, Ledger};
 use crate::message::ToolInput;
-use crate::model::{ModelErrorKind, StopReason, Usage};
+use crate::model::{ModelErrorKind, Price, StopReason, Usage};
 use crate::outcome::Outcome;
 
 /// Distinct calls that the loop guard remembers.
@@ -172,7 +172,7 @@ impl State {
             self.context.show_unseen();
         }
         let calls = match event {
-            Event::ModelAnswered(answered) => self.model_answered(answered),
+            Event::ModelAnswered(answered) => self.model_answered(definition, answered),
             Event::RunStarted(_)
             | Event::RunRecovered(_)
             | Event::ModelFailed(_)
@@ -260,7 +260,9 @@ impl State {
             }
             Event::CompactionRequested(wish) => self.view.asked(&wish.by),
             Event::SummaryAnswered(answered) => {
-                self.spend(&answered.usage, answered.usage.total(), answered.nano_usd);
+                let usage = &answered.usage;
+                let price = definition.summarizer().price;
+                self.spend(usage, usage.total(), answered.nano_usd, price);
                 // It is money, as an answer is.
                 self.outcome_seq = self.seq;
             }
@@ -330,7 +332,7 @@ impl State {
         self.updated = self.updated.max(at);
     }
 
-    fn model_answered(&mut self, answered: &ModelAnswered) -> usize {
+    fn model_answered(&mut self, definition: &Definition, answered: &ModelAnswered) -> usize {
         self.forget_fresh();
         let written: u64 = answered.content.iter().map(bytes_of).sum();
         let tokens = self.context.answered(written, &answered.usage);
@@ -341,7 +343,8 @@ impl State {
             self.context.show_unseen();
         }
         self.spent.turns += 1;
-        self.spend(&answered.usage, tokens, answered.nano_usd);
+        let price = definition.agent().model.price;
+        self.spend(&answered.usage, tokens, answered.nano_usd, price);
         // An answer is money: it is durable before the next one is asked for.
         self.outcome_seq = self.seq;
         for (id, tool_use) in calls_of(answered.turn, &answered.content) {
@@ -351,9 +354,10 @@ impl State {
         self.calls.len()
     }
 
-    fn spend(&mut self, _usage: &Usage, tokens: u64, nano_usd: u64) {
+    fn spend(&mut self, usage: &Usage, tokens: u64, nano_usd: u64, price: Option<Price>) {
         self.spent.tokens = self.spent.tokens.saturating_add(tokens);
         self.spent.nano_usd = self.spent.nano_usd.saturating_add(nano_usd);
+        self.spent.count(usage, price.as_ref());
     }
 
     /// Returns what the next prompt takes of the model's window, about, in tokens.

@@ -86,6 +86,11 @@ impl Transcript {
         &self.messages
     }
 
+    #[cfg(test)]
+    pub(super) fn set_messages(&mut self, messages: Vec<Arc<Message>>) {
+        self.messages = messages;
+    }
+
     /// Returns what is known of each message.
     pub fn about(&self) -> &[About] {
         &self.about

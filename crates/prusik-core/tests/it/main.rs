@@ -7,6 +7,7 @@ mod asked;
 mod journal;
 mod laws;
 mod messages;
+mod money;
 mod speed;
 mod stories;
 mod story;

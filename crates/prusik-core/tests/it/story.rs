@@ -13,7 +13,7 @@ use prusik_core::message::{Block, Content, ToolInput, ToolUse};
 use prusik_core::model::{Answer, ModelError, StopReason, Usage};
 use prusik_core::outcome::{Outcome, Refusal, Reply, ToolResult};
 use prusik_core::record::Record;
-use prusik_core::run::{Definition, Run};
+use prusik_core::run::{Definition, Run, State};
 use serde_json::{Value, json};
 
 use crate::messages;
@@ -93,6 +93,10 @@ impl Story {
 
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    pub fn state(&self) -> &State {
+        self.run.state()
     }
 
     pub fn definition(&self) -> &Arc<Definition> {

@@ -18,11 +18,15 @@ pub(super) struct File {
     /// Before each word of an answer.
     #[serde(default, deserialize_with = "pause_ms")]
     pub word_ms: u64,
+    /// What every request for a summary gets; without it, one that is made by rule.
+    pub summary: Option<Summary>,
     pub turns: Vec<Entry>,
-    /// What the model writes when it is asked for a summary of turns that leave its context.
-    #[serde(default, deserialize_with = "summary")]
-    pub summary: Option<Entry>,
 }
+
+/// An entry that stands for no turn.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "EntryFile")]
+pub(super) struct Summary(pub Entry);
 
 /// What the model answers in one turn, or in several.
 #[derive(Debug, Clone, Deserialize)]
@@ -246,6 +250,17 @@ impl TryFrom<EntryFile> for Entry {
     }
 }
 
+impl TryFrom<EntryFile> for Summary {
+    type Error = String;
+
+    fn try_from(file: EntryFile) -> Result<Self, String> {
+        if file.repeat.is_some() {
+            return Err("`summary` answers every request for one: leave `repeat` out".into());
+        }
+        Entry::try_from(file).map(Self)
+    }
+}
+
 impl CaseFile {
     fn is_blank(&self) -> bool {
         self.when.is_none() && self.usage.is_none() && self.error.is_none() && !self.answers()
@@ -262,7 +277,9 @@ impl TryFrom<CaseFile> for Case {
     fn try_from(file: CaseFile) -> Result<Self, String> {
         let answers = file.answers();
         match &file.error {
-            None if !answers => Err("a turn needs one of `say`, `call`, `stop` and `error`".into()),
+            None if !answers => {
+                Err("an answer needs one of `say`, `call`, `stop` and `error`".into())
+            }
             Some(Failure { times: None, .. }) if answers => Err(
                 "an `error` without `times` fails every attempt, so the answer beside it is never \
                  given: say how many `times` it fails, or remove the answer"
@@ -308,15 +325,6 @@ fn usage<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Usage>, D:
         cache_read: file.cache_read,
         cache_write: file.cache_write,
     }))
-}
-
-fn summary<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Entry>, D::Error> {
-    let file = EntryFile::deserialize(deserializer)?;
-    if file.repeat.is_some() {
-        let problem = "`summary` is what every summary is: remove `repeat`";
-        return Err(serde::de::Error::custom(problem));
-    }
-    Entry::try_from(file).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn pause_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -19,7 +19,7 @@ impl Scene {
         if needs == Needs::Nothing {
             return Self(Vec::new());
         }
-        let task = request.messages.first().map(|first| first_text_of(first)).unwrap_or_default();
+        let task = request.messages.first().map(|first| text_of(first)).unwrap_or_default();
         let newest = request.messages.last().filter(|message| message.role == Role::User);
         let tools: Vec<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
         let mut variables = vec![
@@ -65,19 +65,14 @@ fn describe(tool: &str, result: &ToolResultBlock) -> Value {
     })
 }
 
-fn texts_of(message: &Message) -> impl Iterator<Item = &str> {
-    message.content.iter().filter_map(|block| match block {
-        Block::Text(text) => Some(text.as_str()),
-        Block::Opaque(_) | Block::ToolUse(_) | Block::ToolResult(_) => None,
-    })
-}
-
-/// Returns the task: what comes behind it in the first message is the ledger, and what stands for
-/// turns that are no longer shown.
-fn first_text_of(message: &Message) -> String {
-    texts_of(message).next().unwrap_or_default().to_owned()
-}
-
 fn text_of(message: &Message) -> String {
-    texts_of(message).collect::<Vec<_>>().join("\n")
+    let texts: Vec<&str> = message
+        .content
+        .iter()
+        .filter_map(|block| match block {
+            Block::Text(text) => Some(text.as_str()),
+            Block::Opaque(_) | Block::ToolUse(_) | Block::ToolResult(_) => None,
+        })
+        .collect();
+    texts.join("\n")
 }

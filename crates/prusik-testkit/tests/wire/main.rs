@@ -4,6 +4,8 @@
 
 mod aimock;
 mod ask;
+mod cache;
 mod clients;
+mod long;
 mod sdk;
 mod server;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prusik_model::Script;
+use prusik_testkit::server::log;
 use prusik_testkit::{Fault, FaultPlan, Options, ScriptedServer};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -155,4 +156,38 @@ async fn every_request_is_in_the_log_without_its_key() {
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0]["path"], "/v1/messages");
     assert_eq!(lines[1]["body"], question(true));
+    assert_eq!(lines[0]["answer"]["content"][0]["text"], "one two three four five six");
+    let text = &lines[1]["answer"]["choices"][0]["message"]["content"];
+    assert_eq!(text, "one two three four five six", "a streamed answer is whole in the log");
+    assert_eq!(*server.requests()[1].raw, question(true).to_string());
+}
+
+#[tokio::test]
+async fn what_failed_is_in_the_log_with_its_status_and_what_was_planned() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("requests.jsonl");
+    let script = Script::parse(SCRIPT, "one.yaml").unwrap();
+    let faults = FaultPlan::new([Fault::Cut { after_events: 1 }]);
+    let options = Options { log: Some(path.clone()), faults, ..Options::default() };
+    let server = ScriptedServer::start(script, options).await.unwrap();
+    drop(ask(&server, "/v1/messages", &question(true)).await);
+    ask(&server, "/v1/messages", &json!({"model": "m"})).await;
+    let entries: Vec<_> = log::read(&path).unwrap().map(Result::unwrap).collect();
+    assert!(entries[0].fault.as_deref().is_some_and(|fault| fault.contains("Cut")));
+    assert_eq!((entries[0].status, entries[1].status), (200, 400));
+    assert_eq!(entries[1].body, "{\"model\":\"m\"}");
+    assert_eq!(entries[1].answer["error"]["type"], "invalid_request_error");
+}
+
+#[tokio::test]
+async fn long_bodies_are_not_all_remembered() {
+    let server = start([]).await;
+    let mut body = question(false);
+    for letter in ["a", "b", "c", "d"] {
+        body["messages"][0]["content"] = json!(letter.repeat(24 * 1024 * 1024));
+        assert_eq!(ask(&server, "/v1/messages", &body).await.status(), 200);
+    }
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2, "two of 24 MiB fit");
+    assert_eq!(*requests[1].body, body, "the newest is among them");
 }

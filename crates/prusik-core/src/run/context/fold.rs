@@ -9,9 +9,9 @@ use crate::ids::CallId;
 use crate::message::{Block, Content};
 
 /// A result that is not worth a handle, in bytes.
-const FOLD_BYTES_MIN: u64 = 512;
+const FOLD_BYTES_MIN: u64 = 640;
 /// What a handle takes, about, in bytes.
-const STUB_BYTES: u64 = 160;
+const STUB_BYTES: u64 = 240;
 
 /// A result that could be folded.
 struct Foldable {
