@@ -305,6 +305,13 @@ fn connect_models(project: &Project, alias: &str, summary: Option<&str>) -> Resu
 }
 
 fn connect_model(project: &Project, alias: &str) -> Result<Arc<dyn prusik_model::Model>, Error> {
+    connection_of(project, alias)?
+        .connect()
+        .map_err(|error| Error::from(project.error_at(&["models", alias], error.to_string())))
+}
+
+/// Returns how a model of a project is reached.
+pub(crate) fn connection_of(project: &Project, alias: &str) -> Result<Connection, Error> {
     let config = project.model(alias).ok_or_else(|| {
         let names: Vec<&str> = project.config().models.keys().map(String::as_str).collect();
         Error::Misuse(format!(
@@ -312,9 +319,7 @@ fn connect_model(project: &Project, alias: &str) -> Result<Arc<dyn prusik_model:
             names.join(", ")
         ))
     })?;
-    connection(project, alias, config)?
-        .connect()
-        .map_err(|error| Error::from(project.error_at(&["models", alias], error.to_string())))
+    connection(project, alias, config)
 }
 
 fn connection(project: &Project, alias: &str, config: &ModelConfig) -> Result<Connection, Error> {

@@ -28,6 +28,7 @@ extern crate self as prusik;
 mod assemble;
 mod certify;
 pub mod cli;
+mod context;
 mod demo;
 mod fault;
 mod library;
@@ -37,6 +38,9 @@ mod scratch;
 mod terms;
 mod window;
 
+pub use context::{
+    Change, ContextError, ContextView, Difference, Segment, SegmentKind, Which, WindowView,
+};
 #[doc(hidden)]
 pub use library::private as __private;
 pub use library::{

@@ -62,6 +62,8 @@ pub enum Command {
     },
     /// Print a run's journal
     Events(EventsArgs),
+    /// Show what the model saw, or will see next, piece by piece
+    Context(ContextArgs),
     /// End a run for good
     Cancel {
         #[arg(add = ArgValueCandidates::new(complete::runs))]
@@ -202,6 +204,31 @@ pub struct EventsArgs {
     /// Check every record against the chain of hashes
     #[arg(long)]
     pub verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ContextArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// By this record: what it answered if it is an answer, otherwise what came next; the last one
+    /// when it is left out
+    #[arg(long, value_name = "SEQ")]
+    pub at: Option<u64>,
+    /// Show what is other than it was by this record
+    #[arg(long, value_name = "SEQ")]
+    pub diff: Option<u64>,
+    /// Print each piece's text, too
+    #[arg(long, conflicts_with_all = ["json", "diff"])]
+    pub text: bool,
+    /// Print the request's body as it goes to the provider, byte for byte
+    #[arg(long, conflicts_with_all = ["json", "text", "diff"])]
+    pub wire: bool,
+    /// Draw how the window filled into this file, as SVG
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["at", "diff", "text", "wire"])]
+    pub svg: Option<PathBuf>,
+    /// Write the picture and what each compaction did into this file, as a page
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["at", "diff", "text", "wire"])]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

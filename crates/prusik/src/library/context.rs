@@ -1,15 +1,19 @@
-//! What a run's context is told from outside: what must not be forgotten, and that it is to be smaller.
+//! A run's context from outside: what is in it, what must not be forgotten, and that it is to be smaller.
+
+use std::sync::Arc;
 
 use prusik_core::event::Event;
-use prusik_core::ids::RunId;
+use prusik_core::ids::{RunId, Seq};
 use prusik_core::input::{Input, Rejected};
 use prusik_core::ledger::{EntryId, LedgerError, Note};
-use prusik_core::run::Status;
+use prusik_core::record::Record;
+use prusik_core::run::{Definition, Status};
 use prusik_engine::{EngineError, now};
 use prusik_store::{Signal, StoreError};
 
 use super::error::Error;
 use super::prusik::Prusik;
+use crate::context::{ContextError, ContextView, Filling, filling, view};
 
 /// What became of something that is to be kept in a run's ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,35 @@ impl Prusik {
         }
     }
 
+    /// Returns what the model saw, or will see next, piece by piece; another process may be driving the
+    /// run. By a record that is an answer it is exactly the request that it answered; by any other the
+    /// request that comes next, or the last one where none does. Without a record it is the run's last.
+    pub async fn context(&self, run: &RunId, at: Option<Seq>) -> Result<ContextView, Error> {
+        let (definition, records) = self.journal(run).await?;
+        view(&definition, &records, at).map_err(|error| unreadable(run, error))
+    }
+
+    /// Returns how a run's context filled, request by request.
+    pub(crate) async fn filling(&self, run: &RunId) -> Result<Filling, Error> {
+        let (definition, records) = self.journal(run).await?;
+        filling(&definition, &records).map_err(|error| unreadable(run, error))
+    }
+
+    async fn journal(&self, run: &RunId) -> Result<(Arc<Definition>, Vec<Record>), Error> {
+        let definition = Arc::clone(self.engine().read(run).await?.definition());
+        Ok((definition, self.store().records(run, Seq(1), Seq(u64::MAX)).await?))
+    }
+
+    /// Returns the body that a request goes over the wire with, byte for byte, as the agent's models are
+    /// declared today. None where nothing goes over a wire: a script answers.
+    pub fn wire_body(&self, view: &ContextView) -> Result<Option<Vec<u8>>, Error> {
+        let config = self.connection_of(&view.agent, &view.request.model.alias, view.purpose)?;
+        match config {
+            None => Ok(None),
+            Some(config) => Ok(config.wire_body(&view.request)?),
+        }
+    }
+
     /// Changes a run that nobody drives, or tells who drives it.
     async fn change_or_tell(
         &self,
@@ -105,6 +138,13 @@ impl Prusik {
 enum Changed {
     Done(Vec<Event>),
     Told { owner: String },
+}
+
+fn unreadable(run: &RunId, error: ContextError) -> Error {
+    match error {
+        ContextError::NoSuchRecord { .. } => Error::Misuse(error.to_string()),
+        ContextError::Journal(problem) => EngineError::Journal { run: run.clone(), problem }.into(),
+    }
 }
 
 fn refused(error: LedgerError) -> Error {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prusik_core::model::{ModelSpec, Price};
 use prusik_model::{
-    ANTHROPIC_BASE_URL, Cassette, CassetteMode, ConnectError, KeyRef, MaxTokensField, ModelConfig,
+    ANTHROPIC_BASE_URL, Cassette, ConnectError, KeyRef, MaxTokensField, ModelConfig,
     OPENAI_BASE_URL, Script, ScriptError, ScriptedModel, Server,
 };
 
@@ -155,29 +155,23 @@ impl Model {
     }
 
     pub(crate) fn connect(&self) -> Result<Arc<dyn prusik_model::Model>, ConnectError> {
-        let config = match &self.source {
-            Source::Own(model) => return Ok(Arc::clone(model)),
-            Source::Recorded { path, of } => {
-                return Ok(Arc::new(Cassette::record(path, of.connect()?)?));
-            }
-            Source::Replayed { path } => {
-                let mode = CassetteMode::Replay;
-                ModelConfig::Recorded { path: path.clone(), mode, inner: None }
-            }
-            Source::Anthropic { base_url, key } => {
-                ModelConfig::Anthropic { server: Server::new(base_url.clone(), Some(key.clone())) }
-            }
-            Source::OpenAi { base_url, key } => {
-                let local = is_loopback(base_url) && key.is_none();
-                let default = || KeyRef::Env("OPENAI_API_KEY".to_owned());
-                let key = (!local).then(|| key.clone().unwrap_or_else(default));
-                ModelConfig::OpenAi {
-                    server: Server::new(base_url.clone(), key),
-                    max_tokens_field: MaxTokensField::default(),
-                }
-            }
-        };
-        config.connect()
+        match &self.source {
+            Source::Own(model) => Ok(Arc::clone(model)),
+            Source::Recorded { path, of } => Ok(Arc::new(Cassette::record(path, of.connect()?)?)),
+            Source::Replayed { path } => Ok(Arc::new(Cassette::replay(path)?)),
+            Source::Anthropic { base_url, key } => anthropic(base_url, key).connect(),
+            Source::OpenAi { base_url, key } => openai(base_url, key.as_ref()).connect(),
+        }
+    }
+
+    /// Returns how the model is reached over a wire, if it is.
+    pub(crate) fn config(&self) -> Option<ModelConfig> {
+        match &self.source {
+            Source::Anthropic { base_url, key } => Some(anthropic(base_url, key)),
+            Source::OpenAi { base_url, key } => Some(openai(base_url, key.as_ref())),
+            Source::Recorded { of, .. } => of.config(),
+            Source::Replayed { .. } | Source::Own(_) => None,
+        }
     }
 
     /// Returns whose limits the schemas of the tools must fit.
@@ -188,5 +182,19 @@ impl Model {
             Source::Recorded { of, .. } => of.provider(),
             Source::Replayed { .. } | Source::Own(_) => prusik_check::Provider::Offline,
         }
+    }
+}
+
+fn anthropic(base_url: &str, key: &KeyRef) -> ModelConfig {
+    ModelConfig::Anthropic { server: Server::new(base_url, Some(key.clone())) }
+}
+
+fn openai(base_url: &str, key: Option<&KeyRef>) -> ModelConfig {
+    let local = is_loopback(base_url) && key.is_none();
+    let default = || KeyRef::Env("OPENAI_API_KEY".to_owned());
+    let key = (!local).then(|| key.cloned().unwrap_or_else(default));
+    ModelConfig::OpenAi {
+        server: Server::new(base_url, key),
+        max_tokens_field: MaxTokensField::default(),
     }
 }

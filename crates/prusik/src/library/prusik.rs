@@ -9,8 +9,10 @@ use prusik_core::budget::Budget;
 use prusik_core::event::{CompensationPlanned, Event, ParkReason, Verdict};
 use prusik_core::ids::{CallId, RunId, Seq, Timestamp};
 use prusik_core::input::Input;
+use prusik_core::model::Purpose;
 use prusik_core::run::{Changes, Program, Status, undo_preview};
 use prusik_engine::{Engine, EngineError, Held, World, now};
+use prusik_model::ModelConfig;
 use prusik_store::{Filter, MemoryStore, RunRow, Signal, SqliteStore, Store, StoreError};
 
 use super::agent::Agent;
@@ -468,6 +470,21 @@ impl Prusik {
                 None => format!("name the agent; there are: {there}"),
             })
         })
+    }
+
+    /// Returns how a model of an agent is reached; none if the program answers itself.
+    pub(super) fn connection_of(
+        &self,
+        agent: &str,
+        alias: &str,
+        purpose: Purpose,
+    ) -> Result<Option<ModelConfig>, Error> {
+        let Some(own) = self.own_agent(Some(agent)) else {
+            let Declared { project, .. } = self.declared(Some(agent))?;
+            return assemble::connection_of(project, alias).map(Some);
+        };
+        let summarizer = own.parts().summarizer().filter(|_| purpose == Purpose::Summary);
+        Ok(summarizer.unwrap_or(own.parts().model()).config())
     }
 
     async fn no_orphans(&self) -> Result<(), Error> {
