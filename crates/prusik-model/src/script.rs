@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prusik_core::ids::Turn;
 use prusik_core::message::{Block, Message, OpaqueBlock, ToolInput, ToolUse};
-use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason};
+use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, Purpose, StopReason};
 use serde_json::{Value, json};
 
 use crate::{Delta, Model, tool_input};
