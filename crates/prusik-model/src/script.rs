@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use prusik_core::ids::Turn;
 use prusik_core::message::{Block, Message, OpaqueBlock, ToolInput, ToolUse};
-use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason};
+use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, Purpose, StopReason};
 use serde_json::{Value, json};
 
 use crate::{Delta, Model, tool_input};
@@ -25,7 +25,7 @@ use estimate::estimate;
 use format::{Call, Case, Entry, File, Template};
 use scene::Scene;
 
-pub use compacted::turn_asked;
+pub use compacted::{purpose_of, turn_asked};
 
 /// Largest script, in bytes.
 const SCRIPT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -68,10 +68,9 @@ enum Asked {
 impl Asked {
     fn of(request: &ModelRequest) -> Self {
         let turn = turn_asked(&request.messages);
-        if compacted::asks_for_summary(&request.messages) {
-            Self::Summary(turn)
-        } else {
-            Self::Turn(turn)
+        match request.purpose {
+            Purpose::Summary => Self::Summary(turn),
+            Purpose::Turn => Self::Turn(turn),
         }
     }
 

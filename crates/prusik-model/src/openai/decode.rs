@@ -71,6 +71,10 @@ struct WireUsage {
 struct PromptDetails {
     #[serde(default)]
     cached_tokens: Option<u64>,
+    /// What was written to the cache. Newer models of OpenAI charge more for it, and so do
+    /// gateways to models of others; it is part of the prompt, as what was read is.
+    #[serde(default)]
+    cache_write_tokens: Option<u64>,
 }
 
 /// An answer as far as it has come.
@@ -183,18 +187,21 @@ impl Decoder {
         let estimate =
             |bytes: usize| u64::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u64::MAX);
         let usage = self.usage;
-        let cached =
-            usage.and_then(|usage| usage.prompt_tokens_details?.cached_tokens).unwrap_or_default();
+        let details = usage.and_then(|usage| usage.prompt_tokens_details);
+        let cached = details.and_then(|details| details.cached_tokens).unwrap_or_default();
+        let written = details.and_then(|details| details.cache_write_tokens).unwrap_or_default();
         let prompt = usage
             .and_then(|usage| usage.prompt_tokens)
             .unwrap_or_else(|| estimate(self.request_bytes));
+        let cache_read = cached.min(prompt);
+        let cache_write = written.min(prompt - cache_read);
         Usage {
-            input: prompt.saturating_sub(cached),
+            input: prompt - cache_read - cache_write,
             output: usage
                 .and_then(|usage| usage.completion_tokens)
                 .unwrap_or_else(|| estimate(out)),
-            cache_read: cached.min(prompt),
-            cache_write: 0,
+            cache_read,
+            cache_write,
         }
     }
 }

@@ -211,6 +211,17 @@ fn usage_is_estimated_where_a_server_gives_none() {
                          "prompt_tokens_details": {"cached_tokens": u64::MAX}}});
     let answer = read(&stream(&[finish("stop"), hostile])).unwrap();
     assert_eq!((answer.usage.input, answer.usage.cache_read), (0, 5));
+    for (written, expected) in [
+        (json!(12), Usage { input: 8, output: 7, cache_read: 10, cache_write: 12 }),
+        (json!(u64::MAX), Usage { input: 0, output: 7, cache_read: 10, cache_write: 20 }),
+        (Value::Null, Usage { input: 20, output: 7, cache_read: 10, cache_write: 0 }),
+    ] {
+        let mut told = usage();
+        told["usage"]["prompt_tokens_details"]["cache_write_tokens"] = written;
+        let answer =
+            read(&stream(&[delta(json!({"content": "x"})), finish("stop"), told])).unwrap();
+        assert_eq!(answer.usage, expected);
+    }
 }
 
 #[test]

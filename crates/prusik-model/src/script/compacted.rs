@@ -5,11 +5,8 @@ use std::borrow::Borrow;
 
 use prusik_core::ids::Turn;
 use prusik_core::message::{Block, Message, Role};
-
-/// How the text begins that stands for the turns that are gone.
-const HISTORY: &str = "[history: turns 1 to ";
-/// The first line of the text that asks for a summary.
-const COMPACTION: &str = "[compaction]";
+use prusik_core::model::Purpose;
+use prusik_core::run::{COMPACTION, HISTORY};
 
 /// Returns the turn that a conversation asks for: one more than the answers it holds and those
 /// that its first message stands for.
@@ -30,14 +27,15 @@ pub(super) fn history<M: Borrow<Message>>(messages: &[M]) -> Option<(Turn, &str)
     })
 }
 
-/// Returns whether a conversation asks for a summary of itself instead of the next turn.
-pub(super) fn asks_for_summary<M: Borrow<Message>>(messages: &[M]) -> bool {
+/// Returns what an answer to a conversation is wanted for.
+pub fn purpose_of<M: Borrow<Message>>(messages: &[M]) -> Purpose {
     let newest = messages.last().map(Borrow::borrow).filter(|message| message.role == Role::User);
     let last = newest.and_then(|message| texts(message).last());
-    last.and_then(|text| beginning(text, COMPACTION)).is_some_and(|from| {
+    let asks = last.and_then(|text| beginning(text, COMPACTION)).is_some_and(|from| {
         let rest = &from[COMPACTION.len()..];
         rest.is_empty() || rest.starts_with('\n')
-    })
+    });
+    if asks { Purpose::Summary } else { Purpose::Turn }
 }
 
 /// Returns `text` from where a block that starts with `start` begins. A wire that knows one text

@@ -8,18 +8,9 @@ use crate::label::Label;
 use crate::ledger::{Entry, Ledger};
 use crate::message::{Block, Message, Role};
 
-/// How the block begins that stands for turns which are no longer shown.
-pub(super) const HISTORY: &str = "[history: turns 1 to ";
-
-/// Returns how many turns the head of a conversation stands for.
-pub fn turns_before(messages: &[Message]) -> u32 {
-    let head = messages.first().map_or(&[][..], |message| &message.content);
-    let turns = head.iter().find_map(|block| match block {
-        Block::Text(text) => text.strip_prefix(HISTORY)?.split(']').next()?.parse().ok(),
-        Block::Opaque(_) | Block::ToolUse(_) | Block::ToolResult(_) => None,
-    });
-    turns.unwrap_or(0)
-}
+/// How the block begins that stands for turns which are no longer shown; the last of them and a `]`
+/// follow.
+pub const HISTORY: &str = "[history: turns 1 to ";
 
 /// Failures and groups that are named one by one.
 const OPEN_MAX: usize = 40;

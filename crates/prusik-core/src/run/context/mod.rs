@@ -23,10 +23,10 @@ mod summary;
 mod tests;
 mod view;
 
-pub use self::head::turns_before;
+pub use self::head::HISTORY;
 pub use self::ledger::RECORD;
 pub use self::size::bytes_of;
-pub use self::summary::purpose_of;
+pub use self::summary::COMPACTION;
 pub use self::view::View;
 
 pub(super) use self::size::ContextSize;

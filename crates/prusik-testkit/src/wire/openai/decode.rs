@@ -70,7 +70,7 @@ pub fn decode(body: &Value) -> Result<Decoded, Refusal> {
     let request = ModelRequest {
         turn: turn_asked(&messages),
         attempt: Attempt(1),
-        purpose: prusik_core::run::purpose_of(&messages),
+        purpose: prusik_model::purpose_of(&messages),
         model: Arc::new(model),
         max_tokens,
         system: system.into(),
