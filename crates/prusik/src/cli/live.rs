@@ -142,6 +142,10 @@ impl Screen {
                 format!("turn {} · {} tokens so far{cost}", answered.turn, count(self.tokens));
             self.line(&paint.dim(&line));
         }
+        if let Event::SummaryAnswered(answered) = event {
+            self.tokens += answered.usage.total();
+            self.nano_usd += answered.nano_usd;
+        }
         if let Event::CallCompleted(completed) = event {
             self.running.remove(&completed.call);
         }

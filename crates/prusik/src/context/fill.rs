@@ -111,7 +111,10 @@ impl Compacted {
                 format!("an outline stands for turns 1 to {turn}")
             }
             (CompactHow::Folded | CompactHow::Summarized | CompactHow::Outlined, _) => {
-                format!("{} old results are folded", self.folded)
+                match self.folded {
+                    1 => "1 old result is folded".to_owned(),
+                    more => format!("{more} old results are folded"),
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ const COLUMNS_MAX: usize = 600;
 /// A window that is many times what is ever in it would leave nothing to see.
 const WINDOW_SHARE_MIN: f64 = 0.2;
 /// Least distance of the numbers of two compactions.
-const NUMBER_APART: f64 = 18.0;
+const NUMBER_APART: f64 = 26.0;
 
 /// The colours of the two themes, for other drawings on the same page as well.
 const STYLE: &str = "\
@@ -212,18 +212,19 @@ fn limits(filling: &Filling, scale: &Scale) -> String {
         let y = TOP - 8.0;
         return format!("<text class=\"limit-text end\" x=\"{to}\" y=\"{y}\">{words}</text>\n");
     }
-    let line = |class: &str, tokens: u64, words: &str| {
+    // The numbers of compactions stand above the highest line.
+    let line = |class: &str, tokens: u64, words: &str, below: f64| {
         let y = scale.y(tokens);
         format!(
             "<line class=\"{class}\" x1=\"{from}\" x2=\"{to}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
              <text class=\"limit-text end\" x=\"{to}\" y=\"{:.1}\">{words}</text>\n",
-            y - 4.0
+            y + below
         )
     };
     let window_words = format!("window {}", count(window.window_tokens));
     let threshold_words = format!("made smaller from {}", count(window.threshold_tokens));
-    line("limit", window.window_tokens, &window_words)
-        + &line("threshold", window.threshold_tokens, &threshold_words)
+    line("limit", window.window_tokens, &window_words, 14.0)
+        + &line("threshold", window.threshold_tokens, &threshold_words, -4.0)
 }
 
 fn turns(columns: &[Column], scale: &Scale) -> String {
