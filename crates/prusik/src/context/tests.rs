@@ -175,7 +175,7 @@ fn while_calls_are_open_the_last_request_is_shown() {
 fn what_came_left_and_changed_between_two_points_is_named() {
     let mut long = Long::start(6_000);
     while long.run.state().view.compactions == 0 {
-        long.turn(900);
+        long.turn(1_800);
     }
     let folded = long.view(None);
     let before = long.view(Some(long.sent.last().unwrap().0.0));
@@ -186,7 +186,7 @@ fn what_came_left_and_changed_between_two_points_is_named() {
     });
     assert!(changed, "{:?}", difference.changes);
     while long.run.state().view.through == Turn(0) {
-        long.turn(900);
+        long.turn(300);
     }
     let after = long.view(None);
     let difference = after.since(&before);

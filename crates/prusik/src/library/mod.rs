@@ -34,9 +34,10 @@ pub(crate) use workshop::{
 #[doc(hidden)]
 pub mod private {
     pub use prusik_core::contract::EffectClass;
+    pub use prusik_core::ledger::EntryKind;
     pub use {schemars, serde};
 
     pub use super::failure::is_reserved;
-    pub use super::tool::{Body, IsResult, Key, Literal, Probe, Terms, Undo, tool};
+    pub use super::tool::{Body, IsResult, Key, Literal, Probe, Record, Terms, Undo, tool};
     pub use crate::project::config::RetryConfig;
 }

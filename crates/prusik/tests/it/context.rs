@@ -112,7 +112,8 @@ fn what_was_sent_is_known_to_the_byte_over_compactions_notes_and_a_park() {
             let wire =
                 prusik(folder.path(), &["context", "last", "--wire", "--at", &seq.to_string()]);
             assert!(wire.status.success(), "{}", said(&wire));
-            assert!(wire.stdout == request.raw.as_bytes(), "{provider}, record {seq}");
+            let wire = String::from_utf8(wire.stdout).unwrap();
+            assert_eq!(wire, *request.raw, "{provider}, record {seq}");
         }
         let compacted = of_kind(&events, "context_compacted");
         let asked = compacted
