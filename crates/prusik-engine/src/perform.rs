@@ -9,6 +9,7 @@ use prusik_core::ids::{RunId, Seq};
 use prusik_core::input::Input;
 use prusik_core::model::ModelRequest;
 use prusik_core::outcome::Reply;
+use prusik_core::record::Record;
 use prusik_core::run::RECALL_BYTES_MAX;
 use prusik_model::Model;
 use prusik_store::Store;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::{Notice, Observer};
 use crate::engine::EngineError;
-use crate::journal::read_events;
+use crate::journal;
 use crate::recall::{self, recall};
 
 /// How long a tool may take to answer once it is told to stop.
@@ -107,7 +108,8 @@ async fn attempt(
 }
 
 pub(crate) async fn load_transcript(store: Arc<dyn Store>, run: RunId, through: Seq) -> Brought {
-    Brought::Transcript(read_events(store, run, through, Arc::new(|_| true)).await)
+    let event = |record: &Record| Ok(Some((record.seq, record.event()?)));
+    Brought::Transcript(journal::read(store, run, through, Arc::new(event)).await)
 }
 
 /// Performs a [`RECALL`](prusik_core::run::RECALL): reads the records `1..=through` of `run`.
