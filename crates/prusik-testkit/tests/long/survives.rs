@@ -47,8 +47,9 @@ async fn two_thousand_turns_in_a_small_window() {
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&folder.path().join("runs.db")).unwrap());
     let model = connection.connect().unwrap();
-    let t=std::time::Instant::now();let run: RunId = work(&store, &scenario, model).await;
-eprintln!("DBG work {:?}", t.elapsed());
+    let t = std::time::Instant::now();
+    let run: RunId = work(&store, &scenario, model).await;
+    eprintln!("DBG work {:?}", t.elapsed());
 
     let records = store.records(&run, Seq(1), Seq(u64::MAX)).await.unwrap();
     let events = events(&store, &run).await;
@@ -65,14 +66,14 @@ eprintln!("DBG work {:?}", t.elapsed());
         Usage { input: counts.fresh, cache_read, cache_write, ..usage }
     });
     let account = account.unwrap();
-eprintln!("DBG analysed {:?}", t.elapsed());
+    eprintln!("DBG analysed {:?}", t.elapsed());
     let worked = Worked { scenario, records, events, bodies, account, connection };
     ends_with_the_right_answer(&worked);
     every_compaction_was_checked(&worked);
     the_cache_holds_nine_tenths(&worked);
     nothing_grows_with_the_turns(&worked);
     the_journal_knows_every_body(&worked);
-eprintln!("DBG all {:?} {:?}", t.elapsed(), worked.account);
+    eprintln!("DBG all {:?} {:?}", t.elapsed(), worked.account);
 }
 
 /// The answer needs facts of the task and of turns 12, 400 and 900.
