@@ -99,8 +99,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(status: u16, usage: Value) -> io::Result<Entry> {
-        Ok(Entry {
+    fn entry(status: u16, usage: &Value) -> Entry {
+        Entry {
             n: 1,
             path: "/v1/messages".to_owned(),
             attempt: 1,
@@ -108,29 +108,30 @@ mod tests {
             status,
             answer: json!({"usage": usage}),
             fault: None,
-        })
+        }
     }
 
     #[test]
     fn both_wire_formats_add_up_and_what_was_refused_costs_nothing() {
         let log = || {
-            [
+            let entries = [
                 entry(
                     200,
-                    json!({
+                    &json!({
                         "input_tokens": 1_000_000, "output_tokens": 10_000,
                         "cache_read_input_tokens": 2_000_000, "cache_creation_input_tokens": 100_000,
                     }),
                 ),
                 entry(
                     200,
-                    json!({
+                    &json!({
                         "prompt_tokens": 3_000_000, "completion_tokens": 0,
                         "prompt_tokens_details": {"cached_tokens": 1_000_000},
                     }),
                 ),
-                entry(400, json!(null)),
-            ]
+                entry(400, &json!(null)),
+            ];
+            entries.into_iter().map(Ok)
         };
         let account = analyse(log(), &SONNET_4_5, &mut as_answered).unwrap();
         assert_eq!((account.requests, account.refused, account.body_bytes), (2, 1, 6));
