@@ -7,6 +7,7 @@ use crate::budget::Budget;
 use crate::contract::{Contract, KeyPlace};
 use crate::ids::Digest;
 use crate::json;
+use crate::ledger::Note;
 use crate::model::{ModelSpec, ToolDecl};
 
 /// Everything that decides how a run behaves, except the world around it. Stored by its digest.
@@ -28,6 +29,62 @@ pub struct Agent {
     /// A tool stands in one of them at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+    /// How the context is kept within the model's window. None for agents that were defined before
+    /// there was such a thing: they have no ledger and are not compacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextPolicy>,
+    /// What the ledger begins with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ledger: Vec<Note>,
+}
+
+/// How the context is kept within the model's window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContextPolicy {
+    /// What the model can take, prompt and answer together, in tokens.
+    pub window_tokens: u64,
+    /// What is kept free for the answer, in tokens.
+    pub reserve_tokens: u64,
+    /// The prompt is compacted when it has more than this share of what the window has beside the
+    /// reserve.
+    pub compact_at_percent: u8,
+    /// What it is compacted to, if that is possible.
+    pub target_percent: u8,
+    /// The newest turns stay as they are up to this share.
+    pub keep_percent: u8,
+    /// Most bytes that the entries of the ledger have together.
+    pub ledger_bytes_max: u64,
+    /// Longest summary, in bytes.
+    pub summary_bytes_max: u64,
+    /// Whether the model may record entries itself.
+    pub record: bool,
+    /// The model that summarizes; the agent's own if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary_model: Option<ModelSpec>,
+}
+
+impl ContextPolicy {
+    /// Returns the policy for a window when nothing else is declared.
+    pub fn of_window(window_tokens: u64, answer_tokens_max: u32) -> Self {
+        // A byte is a third of a token, or less.
+        let bytes = |share: u64| window_tokens / share * 3;
+        Self {
+            window_tokens,
+            reserve_tokens: u64::from(answer_tokens_max).min(window_tokens / 4),
+            compact_at_percent: 80,
+            target_percent: 50,
+            keep_percent: 25,
+            ledger_bytes_max: bytes(8).clamp(2 * 1024, 64 * 1024),
+            summary_bytes_max: bytes(10).clamp(2 * 1024, 32 * 1024),
+            record: true,
+            summary_model: None,
+        }
+    }
+
+    /// Returns what a prompt may have, in tokens.
+    pub fn room_tokens(&self) -> u64 {
+        self.window_tokens.saturating_sub(self.reserve_tokens)
+    }
 }
 
 /// Tools whose calls take together or not at all. Those that can be undone are made at once; those

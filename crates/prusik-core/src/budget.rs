@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::{Price, Usage};
+
 /// The ceilings of a run. A missing one does not bind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Budget {
@@ -85,9 +87,46 @@ pub struct Spent {
     pub nano_usd: u64,
     pub wall_ms: u64,
     pub tool_calls: u64,
+    /// What went in and no cache held. This and the next three are what providers counted; where
+    /// one counted nothing, `tokens` holds an estimate and these hold nothing.
+    #[serde(default)]
+    pub input_fresh: u64,
+    #[serde(default)]
+    pub cache_read: u64,
+    #[serde(default)]
+    pub cache_write: u64,
+    #[serde(default)]
+    pub output: u64,
+    /// What the caches have saved against the full price of all that went in. It is below zero
+    /// while what was written cost more than reading it has brought.
+    #[serde(default)]
+    pub saved_nano_usd: i64,
 }
 
 impl Spent {
+    /// Adds what one answer was made of, at the price of the model that gave it.
+    pub fn count(&mut self, usage: &Usage, price: Option<&Price>) {
+        self.input_fresh = self.input_fresh.saturating_add(usage.input);
+        self.cache_read = self.cache_read.saturating_add(usage.cache_read);
+        self.cache_write = self.cache_write.saturating_add(usage.cache_write);
+        self.output = self.output.saturating_add(usage.output);
+        let saved = price.map_or(0, |price| price.saved_nano_usd(usage));
+        self.saved_nano_usd = self.saved_nano_usd.saturating_add(saved);
+    }
+
+    /// Returns all that went in, cached or not, as providers counted it.
+    pub fn input_total(&self) -> u64 {
+        self.input_fresh.saturating_add(self.cache_read).saturating_add(self.cache_write)
+    }
+
+    /// Returns how much of what went in was read from a cache, in per cent, rounded down; none if
+    /// nothing was counted.
+    pub fn cache_read_percent(&self) -> Option<u64> {
+        let total = u128::from(self.input_total());
+        let percent = (u128::from(self.cache_read) * 100).checked_div(total)?;
+        u64::try_from(percent).ok()
+    }
+
     pub fn of(&self, kind: BudgetKind) -> u64 {
         match kind {
             BudgetKind::Turns => self.turns,

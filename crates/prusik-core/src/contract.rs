@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::expr::Expr;
+use crate::ledger::EntryKind;
 
 /// What a call does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -104,6 +105,17 @@ pub struct DenyRule {
     pub tell: Option<String>,
 }
 
+/// What of a result goes into the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecordTerm {
+    pub kind: EntryKind,
+    /// CEL over `args` and `result`: the entry's text.
+    pub text: Expr,
+    /// CEL over the same: whether there is something to record. Without it there always is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Expr>,
+}
+
 /// How often and how soon a failed attempt is repeated: exponential, with full jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
@@ -151,6 +163,9 @@ pub struct Contract {
     /// By the rule's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deny: BTreeMap<String, DenyRule>,
+    /// What of a result the run must not forget.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<RecordTerm>,
     /// Whether a result that says nothing is a failure.
     #[serde(default, skip_serializing_if = "is_false")]
     pub empty_fails: bool,
@@ -180,6 +195,7 @@ impl Contract {
             undo: None,
             failures: BTreeMap::new(),
             deny: BTreeMap::new(),
+            records: Vec::new(),
             empty_fails: false,
             timeout_ms: Self::TIMEOUT_MS,
             retry: RetryPolicy::TOOL,

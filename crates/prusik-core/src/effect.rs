@@ -19,9 +19,10 @@ pub struct Effect {
 /// What an effect does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Read the records `1..=through` and hand their events to
+    /// Read the records `from..=through` and hand their events to
     /// [`Run::load_transcript`](crate::run::Run::load_transcript).
     LoadTranscript {
+        from: Seq,
         through: Seq,
     },
     CallModel(Arc<ModelRequest>),
@@ -47,6 +48,8 @@ pub struct ToolCall {
     /// The field of `_meta` that carries the key, and the key.
     pub meta_key: Option<(String, String)>,
     pub timeout_ms: u64,
+    /// The largest result that the context has room for; a larger one is cut.
+    pub result_bytes_max: u64,
 }
 
 /// Names an effect that is under way.

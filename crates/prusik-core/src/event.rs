@@ -3,6 +3,8 @@
 //! The JSON of these types is the journal's format and a promise: golden files pin it. A field may
 //! be added with a default; nothing may be renamed, removed or given a new meaning.
 
+mod context;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -11,6 +13,10 @@ use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
 use crate::message::Block;
 use crate::model::{ModelError, StopReason, Usage};
 use crate::outcome::{Failure, Outcome};
+pub use context::{
+    CompactHow, CompactReason, CompactionRequested, CompactionStarted, ContextCompacted,
+    EntryRecorded, Invariant, NamedHandle, RefusedSummary, Replaced, Summary, SummaryAnswered,
+};
 
 /// A fact about a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +60,16 @@ pub enum Event {
     GroupClosingStarted(GroupClosingStarted),
     /// A person cancelled the run while a group was being closed: it ends as soon as that is done.
     CancelRequested(CancelRequested),
+    /// An entry of the ledger was recorded.
+    EntryRecorded(EntryRecorded),
+    /// A person wants the context compacted before the model is asked again.
+    CompactionRequested(CompactionRequested),
+    /// The model is asked for a summary of what is to leave the context.
+    CompactionStarted(CompactionStarted),
+    /// The model answered that.
+    SummaryAnswered(SummaryAnswered),
+    /// The context was made smaller.
+    ContextCompacted(ContextCompacted),
     /// The last event of every run that ended, unless it is compensated afterwards.
     RunFinished(RunFinished),
 }
@@ -218,6 +234,8 @@ pub enum PromptReason {
     Loop,
     /// A person added something.
     Person,
+    /// What a contract wants recorded did not go into the ledger.
+    Ledger,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use crate::budget::Budget;
 use crate::event::Verdict;
 use crate::ids::{Attempt, CallId, Turn};
+use crate::ledger::{EntryId, LedgerError, Note};
 use crate::model::{Answer, ModelError};
 use crate::outcome::Reply;
 
@@ -56,6 +57,16 @@ pub enum Input {
         by: String,
         message: Option<String>,
     },
+    /// A person wants something kept in the ledger.
+    Noted {
+        by: String,
+        note: Note,
+        supersedes: Option<EntryId>,
+    },
+    /// A person wants the context compacted before the model is asked again.
+    CompactionRequested {
+        by: String,
+    },
     /// A person wants undone what a parked or ended run did.
     Compensated {
         by: String,
@@ -84,6 +95,12 @@ pub enum Rejected {
     Stale,
     #[error("the run is not parked")]
     NotParked,
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(
+        "the context of this run is not compacted: its agent was defined before there was such a thing"
+    )]
+    NoCompaction,
     #[error("nobody has said yet whether {} landed; `prusik settle` first", list(.calls))]
     StillInDoubt { calls: Vec<CallId> },
     #[error("the run is at its {kind} ceiling ({spent} of {limit}); raise it to go on")]

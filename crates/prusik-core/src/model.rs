@@ -33,12 +33,23 @@ pub struct ModelRequest {
     /// Names this try, so that recordings and logs can tell tries apart.
     pub turn: Turn,
     pub attempt: Attempt,
+    pub purpose: Purpose,
     pub model: Arc<ModelSpec>,
     /// The cap on this answer: the model's own, or less where a budget is nearly spent.
     pub max_tokens: u32,
     pub system: Arc<str>,
     pub tools: Arc<[ToolDecl]>,
     pub messages: Vec<Arc<Message>>,
+}
+
+/// What an answer is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To go on with the task.
+    Turn,
+    /// To stand for turns that leave the context.
+    Summary,
 }
 
 /// A tool as the model sees it.
@@ -132,6 +143,19 @@ impl Price {
         .fold(0, u128::saturating_add)
         .div_ceil(1_000_000);
         u64::try_from(total).unwrap_or(u64::MAX)
+    }
+
+    /// Returns what the cache has saved of the full price of the input, in nano-dollars, rounded
+    /// down. It is below zero where the writes cost more than the reads brought.
+    pub fn saved_nano_usd(&self, usage: &Usage) -> i64 {
+        let more = |tokens: u64, full: u64, asked: u64| {
+            i128::from(tokens).saturating_mul(i128::from(full) - i128::from(asked))
+        };
+        let saved = more(usage.cache_read, self.input, self.cache_read)
+            .saturating_add(more(usage.cache_write, self.input, self.cache_write))
+            .div_euclid(1_000_000);
+        let bounded = saved.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        i64::try_from(bounded).expect("it was clamped to the type")
     }
 }
 

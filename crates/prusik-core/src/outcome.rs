@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 
 use crate::contract::{Contract, FailureTerm};
 use crate::expr::Expr;
+use crate::ids::CallId;
 use crate::json;
 use crate::message::{Blob, Content, Handle, ToolResultBlock};
+use crate::outline::outline;
+use crate::run::RECALL;
 
 /// What the driver reports of one attempt, before the contract is applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,8 +133,9 @@ impl ToolResult {
         self
     }
 
-    /// Keeps a result within `bytes_max`: a larger one becomes a blob, and its head and tail stay.
-    pub fn limited(self, bytes_max: u64) -> (Self, Option<Blob>) {
+    /// Keeps a result within `bytes_max`: a larger one becomes a blob, and its head and tail stay, with
+    /// a note between them that says what is left out and how it is read.
+    pub fn limited(self, read_by: ReadBy, bytes_max: u64) -> (Self, Option<Blob>) {
         let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         if self.bytes() <= limit {
             return (self, None);
@@ -145,15 +149,33 @@ impl ToolResult {
         let blob = Blob::new(whole.clone().into_bytes());
         let handle = blob.handle();
         let (head, tail) = ends(&whole, limit);
-        let left_out = whole.len() - head.len() - tail.len();
-        let note = format!(
-            "\n[… {left_out} of {} bytes left out. All of it: {} …]\n",
-            whole.len(),
-            handle.name()
-        );
-        let content = vec![Content::Text(format!("{head}{note}{tail}"))];
+        let (bytes, left_out) = (whole.len(), whole.len() - head.len() - tail.len());
+        let note = match read_by {
+            ReadBy::Name => {
+                format!("{left_out} of {bytes} bytes left out. All of it: {}", handle.name())
+            }
+            ReadBy::Recall(call) => {
+                let outline = outline(&self.content);
+                // What holds images is not shown as the text that was cut here.
+                let from = if is_text { head.len() } else { 0 };
+                format!(
+                    "{left_out} of {bytes} bytes left out. All of it: {outline}. {RECALL} \
+                     {{\"handle\":\"{call}\",\"offset\":{from}}} goes on here"
+                )
+            }
+        };
+        let content = vec![Content::Text(format!("{head}\n[… {note} …]\n{tail}"))];
         (Self { content, whole: Some(handle) }, Some(blob))
     }
+}
+
+/// How the model reads the whole of a result that was too large for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadBy {
+    /// It has no way; the note names the bytes, for people.
+    Name,
+    /// By the tool [`RECALL`], which knows the result by its call.
+    Recall(CallId),
 }
 
 /// Returns the first three quarters and the last quarter of what `limit` bytes have room for,
@@ -208,6 +230,9 @@ pub struct Failure {
     /// Where in the arguments or their schema the mistake is, as JSON pointers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub at: Vec<String>,
+    /// Set when the message quotes a result that was too large for it: this names all of the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Handle>,
 }
 
 /// Kinds of failure that the runtime itself reports.
@@ -232,11 +257,15 @@ pub mod kind {
     pub const NOT_STARTED: &str = "not_started";
     /// The group cannot be committed as it stands, or holds no more calls.
     pub const GROUP_REFUSED: &str = "group_refused";
+    /// The ledger has no room for the entry.
+    pub const LEDGER_FULL: &str = "ledger_full";
+    /// The entry is none that the ledger takes.
+    pub const LEDGER_REFUSED: &str = "ledger_refused";
     /// The group could not take as a whole; what it did was undone.
     pub const GROUP_UNDONE: &str = "group_undone";
 
     /// What only the runtime says of a call: no contract may give these another meaning.
-    pub const RESERVED: [&str; 9] = [
+    pub const RESERVED: [&str; 11] = [
         TOOL_ERROR,
         INVALID_ARGUMENTS,
         UNKNOWN_TOOL,
@@ -246,6 +275,8 @@ pub mod kind {
         NOT_STARTED,
         GROUP_REFUSED,
         GROUP_UNDONE,
+        LEDGER_FULL,
+        LEDGER_REFUSED,
     ];
 }
 
@@ -263,6 +294,7 @@ impl Failure {
             landed: false,
             advice: None,
             at: Vec::new(),
+            whole: None,
         }
     }
 
@@ -413,7 +445,7 @@ mod tests {
     #[test]
     fn a_large_result_keeps_head_tail_and_handle() {
         let text = "ä".repeat(5_000);
-        let (short, blob) = ToolResult::text(text.clone()).limited(101);
+        let (short, blob) = ToolResult::text(text.clone()).limited(ReadBy::Name, 101);
         let blob = blob.expect("over the limit");
         assert_eq!(blob.bytes, text.as_bytes());
         let shown = short.plain_text();
@@ -426,7 +458,27 @@ mod tests {
     #[test]
     fn a_result_within_the_limit_is_left_alone() {
         let result = ToolResult::text("x".repeat(100));
-        assert_eq!(result.clone().limited(100), (result, None));
+        let recall = ReadBy::Recall("1.1".parse().unwrap());
+        assert_eq!(result.clone().limited(recall, 100), (result, None));
+    }
+
+    #[test]
+    fn a_model_that_can_recall_is_told_what_is_left_out_and_where_it_goes_on() {
+        let rows: Vec<_> = (0..500).map(|id| json!({"id": id, "name": "Ä"})).collect();
+        let recall = ReadBy::Recall("12.1".parse().unwrap());
+        let (short, blob) = ToolResult::json(json!(rows)).limited(recall, 1000);
+        let (shown, whole) = (short.plain_text(), blob.expect("over the limit").bytes);
+        let (head, rest) = shown.split_once("\n[… ").unwrap();
+        let (note, tail) = rest.split_once(" …]\n").unwrap();
+        let (bytes, left_out) = (whole.len(), whole.len() - head.len() - tail.len());
+        let told = format!(
+            "{left_out} of {bytes} bytes left out. All of it: JSON array of 500 objects with keys \
+             id, name. recall {{\"handle\":\"12.1\",\"offset\":{}}} goes on here",
+            head.len()
+        );
+        assert_eq!(note, told);
+        assert!(whole.starts_with(head.as_bytes()) && whole.ends_with(tail.as_bytes()));
+        assert!(head.len() + tail.len() <= 1000);
     }
 
     #[test]

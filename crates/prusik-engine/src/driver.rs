@@ -8,9 +8,9 @@ use prusik_core::effect::{Action, Effect, EffectId};
 use prusik_core::event::Event;
 use prusik_core::ids::{CallId, Seq, Timestamp};
 use prusik_core::input::{Input, Now, Rejected};
-use prusik_core::model::{ModelError, ModelErrorKind};
+use prusik_core::model::{ModelError, ModelErrorKind, Purpose};
 use prusik_core::outcome::Reply;
-use prusik_core::run::Status;
+use prusik_core::run::{RECALL, Status};
 use prusik_model::{Delta, Model};
 use prusik_store::{Signal, StoreError};
 use prusik_tool::Tool;
@@ -29,6 +29,8 @@ const SIGNAL_EVERY: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct World {
     pub model: Arc<dyn Model>,
+    /// What writes summaries, where the agent names a model of its own for that.
+    pub summarizer: Option<Arc<dyn Model>>,
     /// By the name that the agent calls them by.
     pub tools: BTreeMap<String, Arc<dyn Tool>>,
 }
@@ -275,22 +277,33 @@ impl Driver<'_> {
         let cancel = CancellationToken::new();
         let observer = Arc::clone(&self.observer);
         let abort = match action {
-            Action::LoadTranscript { through } => {
+            Action::LoadTranscript { from, through } => {
                 let store = Arc::clone(&self.held.claim.store);
                 let run = self.held.id().clone();
-                self.tasks.spawn(perform::load_transcript(store, run, through))
+                self.tasks.spawn(perform::load_transcript(store, run, from, through))
             }
             Action::CallModel(request) => {
                 self.observer.notice(Notice::ModelCalled);
-                let model = Arc::clone(&self.world.model);
+                let model = match request.purpose {
+                    Purpose::Turn => &self.world.model,
+                    Purpose::Summary => self.world.summarizer.as_ref().unwrap_or(&self.world.model),
+                };
+                let model = Arc::clone(model);
                 self.tasks.spawn(perform::call_model(model, request, observer))
             }
             Action::CallTool(call) => {
                 let (call_id, tool) = (call.call, call.tool.as_str());
                 self.observer.notice(Notice::CallBegun { call: call_id, tool, probe: false });
                 let tool = self.world.tools.get(&call.tool).cloned();
-                let task = perform::call_tool(tool, call, cancel.clone(), observer, false);
-                self.tasks.spawn(task)
+                if tool.is_none() && call.tool == RECALL {
+                    let store = Arc::clone(&self.held.claim.store);
+                    let (run, through) = (self.held.id().clone(), self.held.durable);
+                    let cancel = cancel.clone();
+                    self.tasks.spawn(perform::call_recall(store, run, through, call, cancel))
+                } else {
+                    let task = perform::call_tool(tool, call, cancel.clone(), observer, false);
+                    self.tasks.spawn(task)
+                }
             }
             Action::Probe { call, probe } => {
                 let tool = probe.tool.as_str();

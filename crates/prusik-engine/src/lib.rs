@@ -6,7 +6,9 @@
 mod clock;
 mod driver;
 mod engine;
+mod journal;
 mod perform;
+mod recall;
 mod row;
 
 pub use clock::{Clock, SystemClock, new_run_id, now};

@@ -1,6 +1,5 @@
 //! Effects performed: one task each, whose end is reported once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +12,16 @@ use prusik_core::outcome::Reply;
 use prusik_model::Model;
 use prusik_store::Store;
 use prusik_tool::{CallAttempt, Tool};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{Notice, Observer};
 use crate::engine::EngineError;
+use crate::journal::read_events;
+use crate::recall::{self, recall};
 
 /// How long a tool may take to answer once it is told to stop.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
-/// Records of a transcript that are read and parsed in one go: a few milliseconds of work.
-const PART_RECORDS: usize = 2048;
 
 /// What a performed effect brings.
 pub(crate) enum Brought {
@@ -107,34 +105,38 @@ async fn attempt(
     }
 }
 
-/// Reads a long journal in parts, side by side: decompressing and parsing take most of the time.
-pub(crate) async fn load_transcript(store: Arc<dyn Store>, run: RunId, through: Seq) -> Brought {
-    let mut reading = JoinSet::new();
-    for from in (1..=through.0).step_by(PART_RECORDS) {
-        let to = Seq(through.0.min(from + PART_RECORDS as u64 - 1));
-        reading.spawn(read_events(Arc::clone(&store), run.clone(), Seq(from), to));
-    }
-    let mut parts = BTreeMap::new();
-    while let Some(read) = reading.join_next().await {
-        let read = read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        match read {
-            Ok((from, events)) => parts.insert(from, events),
-            Err(error) => return Brought::Transcript(Err(error)),
-        };
-    }
-    Brought::Transcript(Ok(parts.into_values().flatten().collect()))
-}
-
-async fn read_events(
+pub(crate) async fn load_transcript(
     store: Arc<dyn Store>,
     run: RunId,
     from: Seq,
-    to: Seq,
-) -> Result<(Seq, Vec<(Seq, Event)>), EngineError> {
-    let records = store.records(&run, from, to).await?;
-    let events = records.iter().map(|record| Ok((record.seq, record.event()?)));
-    let events = events.collect::<Result<_, _>>();
-    Ok((from, events.map_err(|problem| EngineError::Journal { run, problem })?))
+    through: Seq,
+) -> Brought {
+    Brought::Transcript(read_events(store, run, from..=through, Arc::new(|_| true)).await)
+}
+
+/// Performs a [`RECALL`](prusik_core::run::RECALL): reads the records `1..=through` of `run`.
+pub(crate) async fn call_recall(
+    store: Arc<dyn Store>,
+    run: RunId,
+    through: Seq,
+    call: ToolCall,
+    cancel: CancellationToken,
+) -> Brought {
+    let begun = Instant::now();
+    let arguments = call.arguments.as_ref().clone();
+    let bytes_max = usize::try_from(call.result_bytes_max).unwrap_or(usize::MAX);
+    let reply = tokio::select! {
+        biased;
+        reply = recall(store, run, through, arguments, bytes_max) => reply,
+        () = tokio::time::sleep(Duration::from_millis(call.timeout_ms)) => {
+            Reply::Refused(recall::too_slow(call.timeout_ms))
+        }
+        () = cancel.cancelled() => {
+            Reply::Lost { reason: format!("`{}` was told to stop", call.tool) }
+        }
+    };
+    let ms = elapsed_ms(begun);
+    Brought::Input(Input::CallReplied { call: call.call, attempt: call.attempt, reply, ms })
 }
 
 fn elapsed_ms(begun: Instant) -> u64 {

@@ -10,12 +10,14 @@ mod tests;
 
 use async_trait::async_trait;
 use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest};
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{StatusCode, Url};
 use secrecy::ExposeSecret;
+use serde::Deserialize;
 
 use crate::config::ConnectError;
 use crate::http::{Complaint, Endpoint, Key, join, read_error_body, secret_header};
+use crate::stream::not_protocol;
 use crate::{Delta, Model};
 use decode::Decoder;
 
@@ -30,6 +32,13 @@ const VERSION: &str = "2023-06-01";
 #[derive(Debug)]
 pub(crate) struct Anthropic {
     endpoint: Endpoint,
+    count_url: Url,
+}
+
+/// What the counter of tokens answers.
+#[derive(Deserialize)]
+struct Counted {
+    input_tokens: u64,
 }
 
 impl Anthropic {
@@ -39,8 +48,10 @@ impl Anthropic {
         idle_timeout: std::time::Duration,
     ) -> Result<Self, ConnectError> {
         let base_url = base_url.trim().trim_end_matches('/');
-        let url = join(base_url.strip_suffix("/v1").unwrap_or(base_url), "/v1/messages")?;
-        Ok(Self { endpoint: Endpoint::new(url, key, idle_timeout)? })
+        let base_url = base_url.strip_suffix("/v1").unwrap_or(base_url);
+        let url = join(base_url, "/v1/messages")?;
+        let count_url = join(base_url, "/v1/messages/count_tokens")?;
+        Ok(Self { endpoint: Endpoint::new(url, key, idle_timeout)?, count_url })
     }
 
     fn headers(&self) -> Result<HeaderMap, ModelError> {
@@ -65,9 +76,31 @@ impl Model for Anthropic {
         request: &ModelRequest,
         progress: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
-        let body = encode::body(request);
+        let body = wire_body(request);
         self.endpoint.ask(self.headers()?, body, Decoder::default(), complaint, progress).await
     }
+
+    /// Asks the API, which counts images, too. Servers that imitate it may not count: they have no
+    /// such address.
+    ///
+    /// Source: <https://platform.claude.com/docs/en/build-with-claude/token-counting>.
+    async fn count_tokens(&self, request: &ModelRequest) -> Result<Option<u64>, ModelError> {
+        let body = encode::count_body(request);
+        let fetched = self.endpoint.fetch(&self.count_url, self.headers()?, body, complaint).await;
+        match fetched {
+            Ok(bytes) => {
+                let counted: Counted = serde_json::from_slice(&bytes).map_err(not_protocol)?;
+                Ok(Some(counted.input_tokens))
+            }
+            Err(error) if error.kind == ModelErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Returns the body that a request goes over the wire with.
+pub(crate) fn wire_body(request: &ModelRequest) -> Vec<u8> {
+    encode::body(request)
 }
 
 fn complaint(_: StatusCode, body: &str) -> Complaint {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use prusik_core::model::ModelRequest;
 use secrecy::SecretString;
 
 use crate::anthropic::Anthropic;
@@ -111,6 +112,26 @@ impl ModelConfig {
                 Ok(Arc::new(Cassette::record(path, inner.connect_with(env)?)?))
             }
         }
+    }
+}
+
+impl ModelConfig {
+    /// Returns the body that a request goes over the wire with, byte for byte. None where nothing goes
+    /// over a wire: a script answers it, or a recording of which it is not said whose it is.
+    pub fn wire_body(&self, request: &ModelRequest) -> Result<Option<Vec<u8>>, ConnectError> {
+        Ok(match self {
+            Self::Anthropic { .. } => Some(crate::anthropic::wire_body(request)),
+            Self::OpenAi { server, max_tokens_field } => {
+                let idle = Duration::from_millis(server.idle_timeout_ms);
+                let model = OpenAi::new(&server.base_url, None, idle, *max_tokens_field)?;
+                Some(model.wire_body(request))
+            }
+            Self::Scripted { .. } => None,
+            Self::Recorded { inner, .. } => match inner {
+                Some(inner) => inner.wire_body(request)?,
+                None => None,
+            },
+        })
     }
 }
 

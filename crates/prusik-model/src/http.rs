@@ -22,6 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIME_MAX: Duration = Duration::from_hours(1);
 /// Largest answer, in bytes on the wire.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest answer that is no model's, in bytes.
+const SHORT_ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How much of an error's body is read, in bytes.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 /// How much of a provider's own words an error repeats, in bytes.
@@ -98,7 +100,7 @@ impl Endpoint {
         });
         match answered {
             Ok(answer) => Ok(self.redact_answer(answer)),
-            Err(error) => Err(self.explain(&error)),
+            Err(error) => Err(self.explain(&self.url, &error)),
         }
     }
 
@@ -110,21 +112,7 @@ impl Endpoint {
         complaint: fn(StatusCode, &str) -> Complaint,
         progress: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
-        tracing::debug!(url = %self.url, bytes = body.len(), "asking the model");
-        let sending = self.client.post(self.url.clone()).headers(headers).body(body).send();
-        let response = match tokio::time::timeout(self.idle_timeout, sending).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(send_error(&error)),
-            Err(_) => return Err(self.silence("no answer began")),
-        };
-        let status = response.status();
-        tracing::debug!(url = %self.url, %status, "the model's server answered");
-        if !status.is_success() {
-            let retry_after_ms = retry_after_ms(response.headers(), SystemTime::now());
-            let bytes = self.read_whole(response, ERROR_BODY_BYTES_MAX, OverLimit::Cut).await;
-            let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-            return Err(self.refused(status, &text, retry_after_ms, complaint));
-        }
+        let response = self.send(&self.url, headers, body, complaint).await?;
         let is_json = response
             .headers()
             .get(reqwest::header::CONTENT_TYPE)
@@ -136,6 +124,48 @@ impl Endpoint {
         }
         let events = SseStream::from_bytes_stream(self.chunks(response));
         read_events(events, decoder, progress).await
+    }
+
+    /// Sends a request to another address of the same server and returns the body of the answer,
+    /// which is short.
+    pub(crate) async fn fetch(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        complaint: fn(StatusCode, &str) -> Complaint,
+    ) -> Result<Vec<u8>, ModelError> {
+        let attempt = async {
+            let response = self.send(url, headers, body, complaint).await?;
+            self.read_whole(response, SHORT_ANSWER_BYTES_MAX, OverLimit::Fail).await
+        };
+        attempt.await.map_err(|error| self.explain(url, &error))
+    }
+
+    /// Sends one request; an answer with any status but success is an error.
+    async fn send(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        complaint: fn(StatusCode, &str) -> Complaint,
+    ) -> Result<reqwest::Response, ModelError> {
+        tracing::debug!(%url, bytes = body.len(), "asking the model");
+        let sending = self.client.post(url.clone()).headers(headers).body(body).send();
+        let response = match tokio::time::timeout(self.idle_timeout, sending).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(send_error(&error)),
+            Err(_) => return Err(self.silence("no answer began")),
+        };
+        let status = response.status();
+        tracing::debug!(%url, %status, "the model's server answered");
+        if status.is_success() {
+            return Ok(response);
+        }
+        let retry_after_ms = retry_after_ms(response.headers(), SystemTime::now());
+        let bytes = self.read_whole(response, ERROR_BODY_BYTES_MAX, OverLimit::Cut).await;
+        let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+        Err(self.refused(status, &text, retry_after_ms, complaint))
     }
 
     /// Returns the body piece by piece, each in time, all within the limit.
@@ -206,10 +236,9 @@ impl Endpoint {
     }
 
     /// Names the address and the way out, and takes the key out of what a server echoed.
-    fn explain(&self, error: &ModelError) -> ModelError {
+    fn explain(&self, url: &Url, error: &ModelError) -> ModelError {
         let message = format!(
-            "the model at {} failed: {}{}",
-            self.url,
+            "the model at {url} failed: {}{}",
             quote(&self.redact(&error.message)),
             self.way_out(error.kind)
         );

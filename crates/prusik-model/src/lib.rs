@@ -10,6 +10,7 @@ mod script;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use async_trait::async_trait;
 use prusik_core::message::ToolInput;
@@ -19,7 +20,8 @@ pub use anthropic::DEFAULT_BASE_URL as ANTHROPIC_BASE_URL;
 pub use cassette::{Cassette, CassetteError, CassetteMode};
 pub use config::{ConnectError, DEFAULT_IDLE_TIMEOUT_MS, KeyRef, ModelConfig, Server};
 pub use openai::{DEFAULT_BASE_URL as OPENAI_BASE_URL, MaxTokensField};
-pub use script::{Script, ScriptError, ScriptedModel};
+pub use script::{Played, Script, ScriptError, ScriptedModel, UsageSource, turn_asked};
+pub use windows::{Window, cache_min_tokens, window_of};
 
 /// Answers prompts.
 ///
@@ -37,6 +39,15 @@ pub trait Model: Send + Sync {
         request: &ModelRequest,
         progress: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError>;
+
+    /// Counts the tokens that `request` would put into the model, cached or not; none where
+    /// nobody counts them. It costs nothing and asks for no answer, but may take a request.
+    ///
+    /// A count may differ a little from what the answer is charged for.
+    async fn count_tokens(&self, request: &ModelRequest) -> Result<Option<u64>, ModelError> {
+        let _ = request;
+        Ok(None)
+    }
 }
 
 /// Something of an answer that has just arrived, for people to watch. It is not the answer: a

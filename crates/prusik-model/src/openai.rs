@@ -4,6 +4,7 @@
 //! vLLM and llama.cpp. Where they differ, what comes in is read leniently.
 
 mod calls;
+mod count;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use serde_json::Value;
 use crate::config::ConnectError;
 use crate::http::{Complaint, Endpoint, Key, join, kind_of_status, read_error_body, secret_header};
 use crate::{Delta, Model};
+use count::Vocabulary;
 use decode::Decoder;
 
 /// The name under which blocks in this API's own shape are kept.
@@ -41,6 +43,8 @@ pub enum MaxTokensField {
 pub(crate) struct OpenAi {
     endpoint: Endpoint,
     max_tokens_field: &'static str,
+    /// Whether the server is OpenAI's own, where a bare name is one of its models.
+    is_first_hand: bool,
 }
 
 impl OpenAi {
@@ -55,14 +59,29 @@ impl OpenAi {
         let bare = join(base_url, "")?;
         let path = if bare.path() == "/" { "/v1/chat/completions" } else { "/chat/completions" };
         let url = join(base_url, path)?;
+        let is_first_hand = url.host_str() == Some("api.openai.com");
         let max_tokens_field = match max_tokens_field {
-            MaxTokensField::ByServer if url.host_str() == Some("api.openai.com") => {
-                "max_completion_tokens"
-            }
+            MaxTokensField::ByServer if is_first_hand => "max_completion_tokens",
             MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
             MaxTokensField::ByServer | MaxTokensField::MaxTokens => "max_tokens",
         };
-        Ok(Self { endpoint: Endpoint::new(url, key, idle_timeout)?, max_tokens_field })
+        let endpoint = Endpoint::new(url, key, idle_timeout)?;
+        Ok(Self { endpoint, max_tokens_field, is_first_hand })
+    }
+
+    /// Returns the vocabulary of `model`, where the server or the name says that it is OpenAI's:
+    /// gateways write `openai/gpt-5`. Another server may call any model by such a name.
+    fn vocabulary(&self, model: &str) -> Option<Vocabulary> {
+        match model.strip_prefix("openai/") {
+            Some(bare) => Vocabulary::of(bare),
+            None if self.is_first_hand => Vocabulary::of(model),
+            None => None,
+        }
+    }
+
+    /// Returns the body that a request goes over the wire with.
+    pub(crate) fn wire_body(&self, request: &ModelRequest) -> Vec<u8> {
+        encode::body(request, self.max_tokens_field)
     }
 
     fn headers(&self) -> Result<HeaderMap, ModelError> {
@@ -87,9 +106,19 @@ impl Model for OpenAi {
         request: &ModelRequest,
         progress: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
-        let body = encode::body(request, self.max_tokens_field);
+        let body = self.wire_body(request);
         let decoder = Decoder::new(request, body.len());
         self.endpoint.ask(self.headers()?, body, decoder, complaint, progress).await
+    }
+
+    /// Counts without asking: the protocol has no question for it. Images are not counted.
+    async fn count_tokens(&self, request: &ModelRequest) -> Result<Option<u64>, ModelError> {
+        let Some(vocabulary) = self.vocabulary(&request.model.model) else { return Ok(None) };
+        let prompt = encode::prompt(request);
+        // A vocabulary is megabytes to read and a prompt may be, too. What panics over it has not
+        // counted, and nothing else hangs on that.
+        let counting = tokio::task::spawn_blocking(move || count::tokens(&prompt, vocabulary));
+        Ok(counting.await.ok())
     }
 }
 

@@ -4,8 +4,11 @@
 //! A script is a pure function of the request. It keeps no position of its own: the turn is
 //! counted from the conversation, so that a run resumed in another process goes on where it was.
 
+mod compacted;
+mod estimate;
 mod format;
 mod scene;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -13,20 +16,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use prusik_core::ids::Turn;
-use prusik_core::message::{Block, Message, OpaqueBlock, Role, ToolInput, ToolUse};
-use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason, Usage};
+use prusik_core::message::{Block, Message, OpaqueBlock, ToolInput, ToolUse};
+use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason};
 use serde_json::{Value, json};
 
 use crate::{Delta, Model, tool_input};
+use estimate::estimate;
 use format::{Call, Case, Entry, File, Template};
 use scene::Scene;
+
+pub use compacted::turn_asked;
 
 /// Largest script, in bytes.
 const SCRIPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How much of the last results an error quotes, in bytes.
 const QUOTE_BYTES_MAX: usize = 300;
-/// Bytes that the estimate of a usage takes for one token.
-const TOKEN_BYTES: usize = 4;
 
 /// A parsed script.
 #[derive(Debug, Clone)]
@@ -35,6 +39,56 @@ pub struct Script {
     file: File,
     /// The last turn of each entry; `u64::MAX` where it repeats forever.
     last_turns: Vec<u64>,
+}
+
+/// What a script has answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Played {
+    pub answer: Answer,
+    pub usage: UsageSource,
+}
+
+/// Where the usage of an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageSource {
+    /// The script says it.
+    Script,
+    /// It was estimated by the request's length.
+    Estimate,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Turn(Turn),
+    /// A summary of the conversation before this turn.
+    Summary(Turn),
+}
+
+impl Asked {
+    fn of(request: &ModelRequest) -> Self {
+        let turn = turn_asked(&request.messages);
+        if compacted::asks_for_summary(&request.messages) {
+            Self::Summary(turn)
+        } else {
+            Self::Turn(turn)
+        }
+    }
+
+    fn turn(self) -> Turn {
+        match self {
+            Self::Turn(turn) | Self::Summary(turn) => turn,
+        }
+    }
+}
+
+impl std::fmt::Display for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Turn(turn) => write!(f, "turn {turn}"),
+            Self::Summary(turn) => write!(f, "the summary before turn {turn}"),
+        }
+    }
 }
 
 /// Why a text is not a script.
@@ -102,26 +156,38 @@ impl Script {
 
     /// Returns what the script answers. Equal requests get equal answers.
     pub fn answer(&self, request: &ModelRequest) -> Result<Answer, ModelError> {
-        let turn = turn_of(request);
-        let Some(entry) = self.entry(turn) else {
+        self.play(request).map(|played| played.answer)
+    }
+
+    /// Returns what the script answers, and where its usage comes from.
+    pub fn play(&self, request: &ModelRequest) -> Result<Played, ModelError> {
+        let asked = Asked::of(request);
+        let entry = match asked {
+            Asked::Turn(turn) => self.entry(turn),
+            Asked::Summary(_) => match &self.file.summary {
+                Some(summary) => Some(&summary.0),
+                None => return Ok(summed_up(request)),
+            },
+        };
+        let Some(entry) = entry else {
             let last = self.last_turns.last().copied().unwrap_or_default();
             let way_out = format!("it ends after turn {last}; add an entry under `turns`");
-            return Err(self.drift(turn, request, &way_out));
+            return Err(self.drift(asked, request, &way_out));
         };
-        let scene = Scene::of(request, turn, entry.needs());
+        let scene = Scene::of(request, asked.turn(), entry.needs());
         for case in &entry.cases {
             let applies = match &case.when {
                 Some(when) => when
                     .eval_bool(&scene.variables())
-                    .map_err(|error| self.drift(turn, request, &error.to_string()))?,
+                    .map_err(|error| self.drift(asked, request, &error.to_string()))?,
                 None => true,
             };
             if applies {
-                return self.play(case, turn, request, &scene);
+                return self.play_case(case, asked, request, &scene);
             }
         }
-        let way_out = "no `when` of this turn holds; add a case without `when`";
-        Err(self.drift(turn, request, way_out))
+        let way_out = "no `when` of it holds; add a case without `when`";
+        Err(self.drift(asked, request, way_out))
     }
 
     fn entry(&self, turn: Turn) -> Option<&Entry> {
@@ -129,26 +195,28 @@ impl Script {
         self.file.turns.get(index)
     }
 
-    fn play(
+    fn play_case(
         &self,
         case: &Case,
-        turn: Turn,
+        asked: Asked,
         request: &ModelRequest,
         scene: &Scene,
-    ) -> Result<Answer, ModelError> {
+    ) -> Result<Played, ModelError> {
+        let turn = asked.turn();
         if let Some(error) = &case.error
             && error.times.is_none_or(|times| request.attempt.0 <= times)
         {
-            let message = error.message.clone().unwrap_or_else(|| {
-                format!("the script `{}` fails turn {turn} on purpose", self.name)
-            });
+            let message = error
+                .message
+                .clone()
+                .unwrap_or_else(|| format!("the script `{}` fails {asked} on purpose", self.name));
             let retry_after_ms = error.retry_after_ms;
             return Err(ModelError { kind: error.kind, message, retry_after_ms });
         }
         let fill = |template: &Template| {
             template
                 .fill(&scene.variables())
-                .map_err(|error| self.drift(turn, request, &error.to_string()))
+                .map_err(|error| self.drift(asked, request, &error.to_string()))
         };
         let mut content = Vec::new();
         if let Some(thought) = &case.think {
@@ -170,13 +238,17 @@ impl Script {
         } else {
             StopReason::ToolUse
         });
-        let usage = case.usage.unwrap_or_else(|| estimate(request, &content));
-        Ok(Answer { content, stop, usage, model: request.model.model.clone() })
+        let (usage, source) = match case.usage {
+            Some(usage) => (usage, UsageSource::Script),
+            None => (estimate(request, &content), UsageSource::Estimate),
+        };
+        let answer = Answer { content, stop, usage, model: request.model.model.clone() };
+        Ok(Played { answer, usage: source })
     }
 
-    fn drift(&self, turn: Turn, request: &ModelRequest, way_out: &str) -> ModelError {
+    fn drift(&self, asked: Asked, request: &ModelRequest, way_out: &str) -> ModelError {
         let message = format!(
-            "the script `{}` has no answer for turn {turn}: {way_out}. {}",
+            "the script `{}` has no answer for {asked}: {way_out}. {}",
             self.name,
             describe_last_results(request)
         );
@@ -184,10 +256,12 @@ impl Script {
     }
 }
 
-/// Returns the turn that `request` asks for: one more than the answers it holds.
-fn turn_of(request: &ModelRequest) -> Turn {
-    let answers = request.messages.iter().filter(|message| message.role == Role::Assistant).count();
-    Turn(u32::try_from(answers).unwrap_or(u32::MAX)).next()
+/// Returns the summary that is given where a script does not say any.
+fn summed_up(request: &ModelRequest) -> Played {
+    let content = vec![Block::Text(summary::document(request))];
+    let usage = estimate(request, &content);
+    let (stop, model) = (StopReason::EndTurn, request.model.model.clone());
+    Played { answer: Answer { content, stop, usage, model }, usage: UsageSource::Estimate }
 }
 
 fn plain_rendering() -> serde_saphyr::RenderOptions<'static> {
@@ -211,33 +285,6 @@ fn thinking(text: &str, turn: Turn) -> Block {
         "type": "thinking", "thinking": text, "signature": format!("scripted-signature-{turn}"),
     });
     Block::Opaque(OpaqueBlock { provider: crate::anthropic::PROVIDER.to_owned(), block })
-}
-
-/// Returns a usage that grows with the system prompt, the newest message and the answer. The rest
-/// of the conversation is left out, so that an answer costs the same work in every turn.
-fn estimate(request: &ModelRequest, content: &[Block]) -> Usage {
-    let newest = request.messages.last().map_or(0, |message| blocks_bytes(&message.content));
-    let tokens = |bytes: usize| u64::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u64::MAX);
-    Usage {
-        input: tokens(request.system.len() + newest),
-        output: tokens(blocks_bytes(content)),
-        ..Usage::default()
-    }
-}
-
-fn blocks_bytes(blocks: &[Block]) -> usize {
-    let bytes = |block: &Block| match block {
-        Block::Text(text) => text.len(),
-        Block::Opaque(opaque) => opaque.block.to_string().len(),
-        Block::ToolUse(call) => match &call.input {
-            ToolInput::Json(value) => call.name.len() + value.to_string().len(),
-            ToolInput::Malformed(text) => call.name.len() + text.len(),
-        },
-        Block::ToolResult(result) => {
-            result.content.iter().map(prusik_core::message::Content::bytes).sum()
-        }
-    };
-    blocks.iter().map(bytes).sum()
 }
 
 fn describe_last_results(request: &ModelRequest) -> String {

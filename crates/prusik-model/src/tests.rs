@@ -70,6 +70,7 @@ pub(crate) fn request(messages: Vec<Message>) -> ModelRequest {
     ModelRequest {
         turn: Turn(1),
         attempt: Attempt(1),
+        purpose: prusik_core::model::Purpose::Turn,
         model: Arc::new(model),
         max_tokens: 4_000,
         system: "You pay invoices.".into(),
@@ -461,4 +462,72 @@ fn other_connections_name_what_is_wrong() {
     let server = Server::new("example.com", None);
     let openai = ModelConfig::OpenAi { server, max_tokens_field: MaxTokensField::ByServer };
     assert!(openai.connect().err().unwrap().to_string().contains("example.com"));
+}
+
+async fn count(model: &dyn Model, name: &str) -> Result<Option<u64>, ModelError> {
+    let mut request = request(vec![Message::user_text("What is the weather like?")]);
+    Arc::make_mut(&mut request.model).model = name.into();
+    model.count_tokens(&request).await
+}
+
+#[tokio::test]
+async fn anthropic_counts_and_a_server_that_cannot_is_no_failure() {
+    let server = MockServer::start().await;
+    let answers = [
+        (200, json!({"input_tokens": 403})),
+        (
+            404,
+            json!({"type": "error", "error": {"type": "not_found_error", "message": "Not Found"}}),
+        ),
+        (401, json!({"type": "error", "error": {"type": "authentication_error", "message": KEY}})),
+        (200, json!({"tokens": 403})),
+    ];
+    for (status, body) in answers {
+        let reply = ResponseTemplate::new(status).set_body_json(body);
+        Mock::given(method("POST"))
+            .and(path("/v1/messages/count_tokens"))
+            .and(header("x-api-key", KEY))
+            .and(header("anthropic-version", "2023-06-01"))
+            .respond_with(reply)
+            .up_to_n_times(1)
+            .mount(&server)
+            .await;
+    }
+    let model = Protocol::Anthropic.connect(&format!("{}/v1", server.uri()));
+    assert_eq!(count(&*model, "claude-x-1").await.unwrap(), Some(403));
+    assert_eq!(count(&*model, "claude-x-1").await.unwrap(), None);
+    let error = count(&*model, "claude-x-1").await.unwrap_err();
+    assert_eq!(error.kind, ModelErrorKind::Authentication);
+    assert!(error.message.contains("/v1/messages/count_tokens"), "{error}");
+    assert_no_key(&error.to_string());
+    let error = count(&*model, "claude-x-1").await.unwrap_err();
+    assert_eq!(error.kind, ModelErrorKind::BadResponse);
+}
+
+/// Nothing is sent: the address is not reached in any of these.
+#[tokio::test]
+async fn openai_is_counted_for_where_the_model_is_its_own() {
+    let first_hand = Protocol::OpenAi.connect("https://api.openai.com/v1");
+    let gateway = Protocol::OpenAi.connect("http://127.0.0.1:9");
+    let counted = count(&*first_hand, "gpt-4o").await.unwrap();
+    assert!(counted.is_some_and(|tokens| (20..60).contains(&tokens)), "{counted:?}");
+    assert_eq!(count(&*gateway, "openai/gpt-4o").await.unwrap(), counted);
+    // There it may be any model.
+    assert_eq!(count(&*gateway, "gpt-4o").await.unwrap(), None);
+    assert_eq!(count(&*first_hand, "gpt-99").await.unwrap(), None);
+    assert_eq!(count(&*gateway, "openai/gpt-oss-20b").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_script_and_a_recording_count_nothing_and_recording_lets_the_model_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = crate::Script::parse("turns: [{say: hm}]", "s").unwrap();
+    let scripted: Arc<dyn Model> = Arc::new(crate::ScriptedModel::new(script));
+    assert_eq!(count(&*scripted, "gpt-4o").await.unwrap(), None);
+    let tape = folder.path().join("tape.jsonl");
+    let first_hand = Protocol::OpenAi.connect("https://api.openai.com/v1");
+    let recording = crate::Cassette::record(&tape, first_hand).unwrap();
+    assert!(count(&recording, "gpt-4o").await.unwrap().is_some());
+    let replayed = crate::Cassette::replay(&tape).unwrap();
+    assert_eq!(count(&replayed, "gpt-4o").await.unwrap(), None);
 }

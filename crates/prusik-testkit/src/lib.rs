@@ -3,6 +3,7 @@
 //! tests only; nothing of it ships.
 
 pub mod account;
+pub mod cache;
 pub mod fault;
 pub mod long;
 pub mod oracle;
@@ -12,4 +13,4 @@ pub mod sim;
 pub mod wire;
 
 pub use fault::{Fault, FaultPlan};
-pub use server::{Brain, LongWork, Options, Received, ScriptedServer};
+pub use server::{Brain, LongWork, Options, Received, ScriptedServer, UsageBy};

@@ -22,16 +22,21 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use futures_util::{StreamExt, stream};
 use prusik_core::ids::{Attempt, Digest};
-use prusik_core::model::{Answer, ModelError, ModelErrorKind, StopReason};
+use prusik_core::model::{Answer, ModelError, ModelErrorKind, StopReason, Usage};
+use prusik_model::UsageSource;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 pub use self::brain::{Brain, LongWork};
 use self::log::Entry;
+use crate::cache::anthropic::PromptCache;
+use crate::cache::openai::PrefixCache;
+use crate::cache::{Counts, anthropic as anthropic_rules};
 use crate::fault::{Fault, FaultPlan};
-use crate::wire::{Frame, Protocol, Refusal, Shape, openai};
+use crate::wire::{Frame, Protocol, Refusal, Shape, anthropic as anthropic_wire, openai};
 
 /// Largest request, in bytes: what Anthropic takes.
 const REQUEST_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -51,9 +56,20 @@ pub struct Options {
     /// Before each event of a stream.
     pub event_delay: Duration,
     pub faults: FaultPlan,
+    pub usage: UsageBy,
     /// A file to which each request is written with its answer before that is sent, a JSON object to
     /// the line. [`log::read`] reads it.
     pub log: Option<PathBuf>,
+}
+
+/// What the server says of the tokens that went in, where the script does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UsageBy {
+    /// What the script or the model of long work counts.
+    #[default]
+    Estimate,
+    /// What the service would count by the published rules of its cache ([`crate::cache`]).
+    CacheRules,
 }
 
 /// A request as it came in.
@@ -81,6 +97,9 @@ struct Shared {
     brain: Brain,
     key: Option<String>,
     event_delay: Duration,
+    usage: UsageBy,
+    /// When the server was started; the caches' time runs from there.
+    started: Instant,
     seen: Mutex<Seen>,
 }
 
@@ -92,6 +111,8 @@ struct Seen {
     count: u64,
     attempts: HashMap<Digest, u32>,
     faults: FaultPlan,
+    prompts: PromptCache,
+    prefixes: PrefixCache,
     log: Option<File>,
 }
 
@@ -108,12 +129,16 @@ impl ScriptedServer {
             count: 0,
             attempts: HashMap::new(),
             faults: options.faults,
+            prompts: PromptCache::default(),
+            prefixes: PrefixCache::default(),
             log: log.transpose()?,
         };
         let shared = Arc::new(Shared {
             brain: brain.into(),
             key: options.key,
             event_delay: options.event_delay,
+            usage: options.usage,
+            started: Instant::now(),
             seen: Mutex::new(seen),
         });
         let app = router(Arc::clone(&shared));
@@ -155,8 +180,9 @@ impl Shared {
 }
 
 impl Seen {
-    /// Remembers a request; returns its number, its attempt, and what is to happen to it.
-    fn record(&mut self, path: &str, raw: Arc<str>, body: Arc<Value>) -> (u64, Attempt, Fault) {
+    /// Remembers a request; returns its number and its attempt.
+    fn record(&mut self, path: &str, came: &Came) -> (u64, Attempt) {
+        let (raw, body) = (Arc::clone(&came.raw), came.received());
         self.count += 1;
         let digest = Digest::of_parts(&[path.as_bytes(), raw.as_bytes()]);
         let attempt = self.attempts.entry(digest).or_default();
@@ -170,13 +196,54 @@ impl Seen {
             let oldest = self.requests.pop_front().map_or(0, |oldest| oldest.raw.len());
             self.bytes -= oldest;
         }
-        (self.count, Attempt(attempt), self.faults.next())
+        (self.count, Attempt(attempt))
+    }
+}
+
+/// A body as it came.
+struct Came {
+    raw: Arc<str>,
+    parsed: serde_json::Result<Arc<Value>>,
+}
+
+impl Came {
+    fn read(body: BytesOrNot) -> Result<Self, Refusal> {
+        let bytes = body.map_err(|rejection| {
+            let status = Some(rejection.status().as_u16());
+            let message = format!("cannot read the request: {rejection}");
+            Refusal { kind: ModelErrorKind::InvalidRequest, message, status }
+        })?;
+        let raw = String::from_utf8_lossy(&bytes).into();
+        Ok(Self { raw, parsed: serde_json::from_slice(&bytes).map(Arc::new) })
+    }
+
+    /// Returns the body, a string where it is not JSON.
+    fn received(&self) -> Arc<Value> {
+        match &self.parsed {
+            Ok(body) => Arc::clone(body),
+            Err(_) => Arc::new(Value::String(self.raw.to_string())),
+        }
+    }
+
+    /// Returns the body of a request whose headers are in order.
+    fn body(
+        &self,
+        protocol: Protocol,
+        headers: &HeaderMap,
+        key: Option<&str>,
+    ) -> Result<&Value, Refusal> {
+        protocol.check_headers(headers, key)?;
+        match &self.parsed {
+            Ok(body) => Ok(body),
+            Err(error) => Err(Refusal::invalid(format!("the body is not JSON: {error}"))),
+        }
     }
 }
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/messages", post(anthropic))
+        .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/chat/completions", post(openai_chat))
         .route("/v1/models", get(models))
         .route("/long/scenario", get(long_scenario))
@@ -209,6 +276,25 @@ async fn not_found(method: Method, uri: Uri) -> Response {
     let protocol =
         if uri.path().starts_with("/v1/messages") { Protocol::Anthropic } else { Protocol::OpenAi };
     refuse(protocol, Refusal { kind: ModelErrorKind::NotFound, message, status: None })
+}
+
+/// Counts by the rule of [`crate::cache`]. Faults are for requests that ask for an answer.
+async fn count_tokens(
+    shared: State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: BytesOrNot,
+) -> Response {
+    let protocol = Protocol::Anthropic;
+    let counted = Came::read(body).and_then(|came| {
+        shared.seen().record("/v1/messages/count_tokens", &came);
+        let body = came.body(protocol, &headers, shared.key.as_deref())?;
+        anthropic_wire::decode::check_count(body)?;
+        anthropic_rules::count_tokens(body).map_err(|bad| Refusal::invalid(bad.0))
+    });
+    match counted {
+        Ok(tokens) => json_response(200, &json!({ "input_tokens": tokens }), None),
+        Err(refusal) => refuse(protocol, refusal),
+    }
 }
 
 /// Describes the scenario, for programs that build an agent for it.
@@ -253,27 +339,17 @@ fn respond(
     headers: &HeaderMap,
     body: BytesOrNot,
 ) -> Response {
-    let bytes = match body {
-        Ok(bytes) => bytes,
-        Err(rejection) => {
-            let status = Some(rejection.status().as_u16());
-            let message = format!("cannot read the request: {rejection}");
-            let kind = ModelErrorKind::InvalidRequest;
-            return refuse(protocol, Refusal { kind, message, status });
-        }
+    let came = match Came::read(body) {
+        Ok(came) => came,
+        Err(refusal) => return refuse(protocol, refusal),
     };
-    let raw: Arc<str> = String::from_utf8_lossy(&bytes).into();
-    let parsed = serde_json::from_slice::<Value>(&bytes).map(Arc::new);
-    let body = match &parsed {
-        Ok(body) => Arc::clone(body),
-        Err(_) => Arc::new(Value::String(raw.to_string())),
-    };
-    let (n, attempt, fault) = shared.seen().record(path, Arc::clone(&raw), body);
-    let verdict = shared.judge(protocol, headers, attempt, parsed);
+    let (n, attempt) = shared.seen().record(path, &came);
+    let fault = shared.seen().faults.next();
+    let verdict = shared.judge(protocol, headers, attempt, &came, fault.error().is_none());
     let (status, document) = verdict.document(protocol, n);
     let logged = match &mut shared.seen().log {
         Some(log) => {
-            let (path, body, answer) = (path.to_owned(), raw.to_string(), document.clone());
+            let (path, body, answer) = (path.to_owned(), came.raw.to_string(), document.clone());
             let fault = (fault != Fault::None).then(|| format!("{fault:?}"));
             let attempt = attempt.0;
             log::append(log, Entry { n, path, attempt, body, status, answer, fault })
@@ -299,32 +375,57 @@ fn respond(
 }
 
 impl Shared {
+    /// `is_served` says whether the request gets past the service's door: what is turned away there
+    /// is in no cache.
     fn judge(
         &self,
         protocol: Protocol,
         headers: &HeaderMap,
         attempt: Attempt,
-        body: serde_json::Result<Arc<Value>>,
+        came: &Came,
+        is_served: bool,
     ) -> Verdict {
-        let decoded = protocol.check_headers(headers, self.key.as_deref()).and_then(|()| {
-            let body =
-                body.map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))?;
-            protocol.decode(&body)
-        });
-        let mut decoded = match decoded {
+        let decoded = came
+            .body(protocol, headers, self.key.as_deref())
+            .and_then(|body| Ok((protocol.decode(body)?, body)));
+        let (mut decoded, body) = match decoded {
             Ok(decoded) => decoded,
             Err(refusal) => return Verdict::Refused(refusal),
         };
         decoded.request.attempt = attempt;
-        match self.brain.answer(&decoded.request) {
-            Ok(answer)
-                if protocol == Protocol::OpenAi && answer.stop == StopReason::ContextFull =>
-            {
-                let message = "This model's maximum context length is exceeded.";
-                Verdict::Failed(ModelError::new(ModelErrorKind::ContextFull, message))
+        let played = match self.brain.play(&decoded.request) {
+            Ok(played) => played,
+            Err(error) => return Verdict::Failed(error),
+        };
+        let mut answer = played.answer;
+        if self.usage == UsageBy::CacheRules && is_served {
+            // The cache works whatever the script says of it.
+            let counts = match self.counts(protocol, body) {
+                Ok(counts) => counts,
+                Err(refusal) => return Verdict::Refused(refusal),
+            };
+            if played.usage == UsageSource::Estimate {
+                let (input, output) = (counts.fresh, answer.usage.output);
+                let (cache_read, cache_write) = (counts.read, counts.written);
+                answer.usage = Usage { input, output, cache_read, cache_write };
             }
-            Ok(answer) => Verdict::Answered(answer, decoded.shape),
-            Err(error) => Verdict::Failed(error),
+        }
+        if protocol == Protocol::OpenAi && answer.stop == StopReason::ContextFull {
+            let message = "This model's maximum context length is exceeded.";
+            return Verdict::Failed(ModelError::new(ModelErrorKind::ContextFull, message));
+        }
+        Verdict::Answered(answer, decoded.shape)
+    }
+
+    /// Returns what the service would count of `body`, and remembers what it would cache.
+    fn counts(&self, protocol: Protocol, body: &Value) -> Result<Counts, Refusal> {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut seen = self.seen();
+        match protocol {
+            Protocol::Anthropic => {
+                seen.prompts.ask(body, now_ms).map_err(|bad| Refusal::invalid(bad.0))
+            }
+            Protocol::OpenAi => Ok(seen.prefixes.ask(body, now_ms)),
         }
     }
 }

@@ -10,7 +10,7 @@ mod pieces;
 mod tests;
 
 use axum::http::HeaderMap;
-use prusik_core::message::{Message, Role};
+use prusik_core::message::Message;
 use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest};
 use serde_json::{Map, Value};
 
@@ -163,10 +163,4 @@ fn push_message(messages: &mut Vec<Message>, message: Message) {
         Some(last) if last.role == message.role => last.content.extend(message.content),
         Some(_) | None => messages.push(message),
     }
-}
-
-/// Returns the turn that a conversation asks for.
-fn turn_of(messages: &[Message]) -> prusik_core::ids::Turn {
-    let answers = messages.iter().filter(|message| message.role == Role::Assistant).count();
-    prusik_core::ids::Turn(u32::try_from(answers).unwrap_or(u32::MAX)).next()
 }

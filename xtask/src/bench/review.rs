@@ -194,6 +194,8 @@ fn agent(catalogue: &Catalogue) -> Agent {
     };
     Agent {
         groups: Vec::new(),
+        context: None,
+        ledger: Vec::new(),
         name: "clerk".to_owned(),
         system: String::new(),
         model: ModelSpec {

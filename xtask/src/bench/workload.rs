@@ -80,6 +80,8 @@ pub fn agent(effect: EffectClass) -> Agent {
     };
     Agent {
         groups: Vec::new(),
+        context: None,
+        ledger: Vec::new(),
         on_failure: agent::OnFailure::Leave,
         name: "bench".to_owned(),
         system: "You look items up, one at a time, until you are told to stop.".to_owned(),
@@ -109,7 +111,7 @@ pub fn world(seed: u64, turns: u32, end: End) -> (World, Arc<Answers>) {
     });
     let tools: BTreeMap<String, Arc<dyn Tool>> =
         BTreeMap::from([(TOOL.to_owned(), Arc::new(Results::new(seed)) as Arc<dyn Tool>)]);
-    (World { model: Arc::clone(&model) as Arc<dyn Model>, tools }, model)
+    (World { model: Arc::clone(&model) as Arc<dyn Model>, summarizer: None, tools }, model)
 }
 
 /// What the model does when all turns are over.

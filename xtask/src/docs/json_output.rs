@@ -84,8 +84,18 @@ fn run() -> RunId {
 
 const CALL: CallId = CallId { turn: Turn(3), index: 1 };
 const AT: Timestamp = Timestamp(1_795_402_067_740);
-const SPENT: Spent =
-    Spent { turns: 4, tokens: 541, nano_usd: 2_100_000, wall_ms: 5_800, tool_calls: 3 };
+const SPENT: Spent = Spent {
+    turns: 4,
+    tokens: 9_541,
+    nano_usd: 14_163_000,
+    wall_ms: 5_800,
+    tool_calls: 3,
+    input_fresh: 541,
+    cache_read: 6_800,
+    cache_write: 2_000,
+    output: 200,
+    saved_nano_usd: 16_860_000,
+};
 
 fn event() -> Value {
     let event = Event::CallsStarted(CallsStarted { calls: vec![CALL] });
@@ -168,7 +178,11 @@ fn driven() -> Vec<Object> {
 
 const STATUS: &str = "`\"running\"`, `{\"parked\": REASON}` or `{\"ended\": ENDING}`, with the words of \
                       [Events](events.md#words-inside-of-events)";
-const SPENT_MEANING: &str = "What the run has spent so far, in the units of its budget";
+const SPENT_MEANING: &str = "What the run has spent so far: the first five in the units of its \
+    budget. `input_fresh`, `cache_read`, `cache_write` and `output` are what its tokens were made \
+    of, as the providers counted them, and `saved_nano_usd` is what the caches have saved against \
+    the full price of the input: below zero while writing to them has cost more than reading \
+    brought";
 
 fn journal() -> Vec<Object> {
     vec![
@@ -248,6 +262,7 @@ fn shown() -> Object {
             "definition": Digest::of(b"definition"),
             "status": Status::Parked(ParkReason::InDoubt { calls: vec![CALL] }),
             "spent": SPENT,
+            "cache_read_percent": SPENT.cache_read_percent(),
             "budget": Budget { turns: Some(20), ..Budget::default() },
             "in_doubt": [CALL],
             "open_calls": [{
@@ -265,6 +280,11 @@ fn shown() -> Object {
             ("definition", "The digest of the definition that the run keeps"),
             ("status", STATUS),
             ("spent", SPENT_MEANING),
+            (
+                "cache_read_percent",
+                "How much of what went in was read from a cache; null if no provider counted \
+                 anything",
+            ),
             ("budget", "The ceilings; one that is left out does not bind"),
             ("in_doubt", "The calls that a person must settle"),
             (

@@ -26,6 +26,8 @@ const HOSTILE: [&str; 12] = [
 fn agent(tools: Vec<Tool>) -> Agent {
     Agent {
         groups: Vec::new(),
+        context: None,
+        ledger: Vec::new(),
         name: HOSTILE[0].to_owned(),
         system: String::new(),
         model: ModelSpec {

@@ -42,6 +42,9 @@ impl Draft<'_> {
                     if text.trim().is_empty() { "the model refused".into() } else { text };
                 self.fail(FailReason::Refused, message);
             }
+            StopReason::ContextFull if self.definition.agent().context.is_some() => {
+                self.cut_off(calls);
+            }
             StopReason::ContextFull => {
                 self.fail(
                     FailReason::ContextFull,
@@ -143,6 +146,7 @@ impl Draft<'_> {
             };
             self.not_started(id, kind::INVALID_ARGUMENTS, message, at);
         }
+        self.record_entries();
         self.deny_calls();
     }
 
@@ -263,7 +267,7 @@ fn readable(block: Block) -> Option<Block> {
 }
 
 /// Returns JSON without the Markdown fence that models like to put around it.
-fn unfenced(text: &str) -> &str {
+pub(super) fn unfenced(text: &str) -> &str {
     let text = text.trim();
     let Some(inner) = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```")) else {
         return text;

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::changes::{Change, Changes, UNDO_UNKNOWN};
 use super::decide::Draft;
 use super::definition::{Definition, Held};
 use super::program::{AgentLoop, Program};
 use super::state::{Call, State, Status};
-use super::transcript::{Change, Transcript, UNDO_UNKNOWN};
 use crate::contract::EffectClass;
 use crate::event::{
     CompensationPlanned, CompensationStarted, Ending, Event, Kept, PlannedCall, Undoing,
@@ -171,15 +171,15 @@ impl Draft<'_> {
     }
 }
 
-/// Returns what a compensation would begin with, of a run whose whole journal is in `transcript`.
+/// Returns what a compensation would begin with, of a run whose whole journal is in `changes`.
 pub fn undo_preview(
     definition: &Definition,
     state: &State,
-    transcript: &Transcript,
+    changes: &Changes,
 ) -> CompensationPlanned {
     let started = CompensationStarted { by: String::new(), was: None, kept: Vec::new() };
     let compensation = Compensation::start(state.agent_loop(), &started);
-    plan(definition, &compensation, transcript.changes())
+    plan(definition, &compensation, changes.made())
 }
 
 /// Returns the undos of what has not been looked at yet, newest first.

@@ -5,11 +5,12 @@
 
 use serde_json::Value;
 
+use super::changes::Change;
 use super::definition::Definition;
 use super::group::{is_planned, role};
 use super::program::{Phase, Program};
 use super::state::{Call, Stage, State, Status};
-use super::transcript::Change;
+use super::transcript::Transcript;
 use super::{Stop, budget};
 use crate::agent::OnFailure;
 use crate::contract::{EffectClass, RetryPolicy};
@@ -44,6 +45,8 @@ pub(super) struct Draft<'a> {
     pub stop: Option<&'a Stop>,
     /// What was done so far, if the journal has been read.
     pub changes: Option<&'a [Change]>,
+    /// The messages before this step, if they have been read.
+    pub transcript: Option<&'a Transcript>,
 }
 
 impl Draft<'_> {
@@ -154,7 +157,7 @@ impl Draft<'_> {
             return true;
         }
         match budget::before_model(&self.state, self.definition, self.now.at) {
-            Ok(_) => false,
+            Ok(_) => self.mind_context(),
             Err(reason) => {
                 self.park(reason);
                 true
@@ -286,13 +289,16 @@ impl Draft<'_> {
         // has its intent and no outcome was not performed yet: who drove the run before it was
         // parked had recovered it first.
         let repeated = self.started_calls(|effect| effect == EffectClass::Read);
-        self.emit(Event::RunResumed(RunResumed { by, repeated }));
+        self.emit(Event::RunResumed(RunResumed { by: by.clone(), repeated }));
         // A run that is undone asks its model no more.
         let undone = matches!(self.state.program, Program::Compensation(_));
         if undone || self.state.is_ending() {
             return Ok(());
         }
         let word = message.filter(|text| !text.trim().is_empty());
+        if let Some(text) = &word {
+            self.keep_word(&by, text)?;
+        }
         // After a failure the model has answered, and is asked again only if something is said.
         let due = self.state.program.phase() == Phase::Answered;
         if let Some(text) = word.or_else(|| due.then(|| GO_ON.to_owned())) {
@@ -333,7 +339,12 @@ impl Draft<'_> {
             error: error.clone(),
             retry_in_ms,
         }));
-        if again {
+        if again || self.window_was_refused(error.kind) && self.state.agent_loop().summary.is_none()
+        {
+            return;
+        }
+        if self.state.agent_loop().summary.is_some() {
+            self.do_without_summary();
             return;
         }
         if error.kind == ModelErrorKind::ContextFull {

@@ -15,6 +15,7 @@ pub struct Definition {
     tools: Vec<Held>,
     output: Option<Schema>,
     pub(super) model: Arc<ModelSpec>,
+    summarizer: Arc<ModelSpec>,
     pub(super) system: Arc<str>,
     pub(super) declarations: Arc<[ToolDecl]>,
 }
@@ -29,7 +30,8 @@ pub(super) struct Held {
 impl Definition {
     pub fn new(agent: Agent) -> Self {
         let closers = super::group::closers(&agent.groups);
-        let tools = agent.tools.iter().chain(&closers);
+        let of_context = super::context::tools(agent.context.as_ref());
+        let tools = agent.tools.iter().chain(&closers).chain(&of_context);
         let declarations = tools.clone().filter(|tool| tool.shown).map(Tool::declaration).collect();
         let tools = tools
             .map(|tool| Held {
@@ -37,11 +39,14 @@ impl Definition {
                 tool: tool.clone(),
             })
             .collect();
+        let model = Arc::new(agent.model.clone());
+        let summarizer = agent.context.as_ref().and_then(|policy| policy.summary_model.clone());
         Self {
             digest: agent.digest(),
             tools,
             output: agent.output.as_ref().map(Schema::new),
-            model: Arc::new(agent.model.clone()),
+            summarizer: summarizer.map_or_else(|| Arc::clone(&model), Arc::new),
+            model,
             system: Arc::from(agent.system.as_str()),
             declarations,
             agent,
@@ -58,6 +63,11 @@ impl Definition {
 
     pub(super) fn held(&self, name: &str) -> Option<&Held> {
         self.tools.iter().find(|held| held.tool.name == name)
+    }
+
+    /// Returns the model that writes summaries.
+    pub(super) fn summarizer(&self) -> &Arc<ModelSpec> {
+        &self.summarizer
     }
 
     pub(super) fn output(&self) -> Option<&Schema> {

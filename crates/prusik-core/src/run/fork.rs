@@ -117,7 +117,8 @@ fn extend(sealed: &mut Sealed, more: Sealed) {
 }
 
 fn is_between_turns(run: &Run) -> bool {
-    let asking = matches!(run.state.program.phase(), Phase::Asking { .. });
+    let asking = matches!(run.state.program.phase(), Phase::Asking { .. })
+        && run.state.agent_loop().summary.is_none();
     // Two runs cannot both undo, or both commit, what one of them did.
     let no_group = run.state.open_groups().is_empty();
     asking && no_group && run.state.calls.is_empty() && run.state.status == Status::Running
@@ -153,6 +154,11 @@ fn note_write(definition: &Definition, run: Option<&Run>, event: &Event, writes:
         | Event::CompensationPlanned(_)
         | Event::GroupClosingStarted(_)
         | Event::CancelRequested(_)
+        | Event::EntryRecorded(_)
+        | Event::CompactionRequested(_)
+        | Event::CompactionStarted(_)
+        | Event::SummaryAnswered(_)
+        | Event::ContextCompacted(_)
         | Event::RunFinished(_) => return,
     };
     let tool = run.and_then(|run| run.state.calls.get(&id)).map(|call| call.tool.as_str());

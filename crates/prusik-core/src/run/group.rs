@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::budget;
+use super::changes::{Change, UNDO_UNKNOWN};
 use super::compensate::{UNDO_BYTES_MAX, given_up, undo_of, why_kept};
 use super::decide::{Draft, performable};
 use super::definition::Definition;
 use super::program::Program;
 use super::state::{Call, Stage, State, Status, asked};
-use super::transcript::{CALLS_MAX, Change, UNDO_UNKNOWN};
+use super::transcript::CALLS_MAX;
 use crate::agent::{Group, Tool};
 use crate::budget::BudgetKind;
 use crate::contract::{Contract, EffectClass};

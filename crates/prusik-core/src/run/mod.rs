@@ -5,13 +5,16 @@
 
 mod answer;
 mod budget;
+mod changes;
 mod compensate;
+mod context;
 mod decide;
 mod definition;
 mod failed;
 mod fork;
 mod group;
 mod program;
+mod recall;
 mod reply;
 mod state;
 mod transcript;
@@ -22,22 +25,28 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::changes::Changes;
 pub use self::compensate::{Compensation, undo_preview};
+pub use self::context::{RECORD, View, bytes_of, label_of, purpose_of, turns_before};
 pub use self::definition::Definition;
 pub use self::failed::Failed;
 pub use self::fork::{ForkError, fork};
 pub use self::group::{COMMIT_GROUP, OpenGroup, UNDO_GROUP};
 pub use self::program::{AgentLoop, Phase, Program};
+pub use self::recall::{RECALL, RECALL_BYTES_MAX};
 pub use self::state::{Call, Stage, State, Status};
-pub use self::transcript::{Transcript, calls_of, text_of};
+pub use self::transcript::{About, ResultOf, Transcript, calls_of, text_of};
 use crate::budget::Budget;
-use crate::contract::{EffectClass, KeyPlace};
+use crate::contract::{Contract, EffectClass, KeyPlace};
 use crate::effect::{Action, Effect, EffectId, ToolCall};
-use crate::event::{BudgetRaised, CancelRequested, Event, ParkReason, RunStarted};
+use crate::event::{
+    BudgetRaised, CancelRequested, CompactReason, CompactionRequested, Event, ParkReason,
+    RunStarted,
+};
 use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Timestamp};
 use crate::input::{Input, Now, Rejected};
 use crate::message::Blob;
-use crate::model::ModelRequest;
+use crate::model::{ModelRequest, Purpose};
 use crate::record::{Head, JournalError, Record};
 use decide::Draft;
 
@@ -47,7 +56,10 @@ pub struct Run {
     definition: Arc<Definition>,
     state: State,
     head: Head,
-    messages: Messages,
+    /// The messages, once they have been read.
+    transcript: Option<Transcript>,
+    /// What there is to undo, once it has been read.
+    changes: Option<Changes>,
     under_way: BTreeSet<EffectId>,
     aborts: Vec<EffectId>,
     stop: Option<Stop>,
@@ -72,17 +84,6 @@ impl Stop {
             Self::Cancelled { .. } => state.closing.is_none(),
         }
     }
-}
-
-/// The transcript, or what is needed to make it up when it is wanted.
-#[derive(Debug)]
-enum Messages {
-    Loaded(Transcript),
-    /// The records `1..=through` have not been read; the events after them wait here.
-    Deferred {
-        through: Seq,
-        after: Vec<Event>,
-    },
 }
 
 /// What an input leads to: decided, not yet applied.
@@ -113,7 +114,7 @@ struct SnapshotBytes {
     state: State,
 }
 
-const SNAPSHOT_VERSION: u16 = 2;
+const SNAPSHOT_VERSION: u16 = 3;
 
 impl Run {
     /// Begins a run. The step that comes back holds its first record and its definition.
@@ -143,9 +144,10 @@ impl Run {
     fn at_start(definition: Arc<Definition>, started: &RunStarted, at: Timestamp) -> Self {
         Self {
             state: State::start(&definition, started, at),
+            transcript: Some(Transcript::start(&definition, started)),
+            changes: Some(Changes::default()),
             definition,
             head: Head::START,
-            messages: Messages::Loaded(Transcript::default()),
             under_way: BTreeSet::new(),
             aborts: Vec::new(),
             stop: None,
@@ -186,7 +188,8 @@ impl Run {
             definition,
             state: snapshot.state,
             head,
-            messages: Messages::Deferred { through: head.seq, after: Vec::new() },
+            transcript: None,
+            changes: None,
             under_way: BTreeSet::new(),
             aborts: Vec::new(),
             stop: None,
@@ -196,7 +199,8 @@ impl Run {
         Ok(Some(run))
     }
 
-    fn follow(&mut self, records: &[Record]) -> Result<(), JournalError> {
+    /// Takes in the next records of the journal, for whoever looks at a run and does not drive it.
+    pub fn follow(&mut self, records: &[Record]) -> Result<(), JournalError> {
         for record in records {
             self.head.follow(record)?;
             let event = record.event()?;
@@ -207,9 +211,11 @@ impl Run {
     }
 
     fn absorb(&mut self, event: &Event) {
-        match &mut self.messages {
-            Messages::Loaded(transcript) => transcript.absorb(event),
-            Messages::Deferred { after, .. } => after.push(event.clone()),
+        if let Some(transcript) = &mut self.transcript {
+            transcript.absorb(self.head.seq, event);
+        }
+        if let Some(changes) = &mut self.changes {
+            changes.absorb(event);
         }
     }
 
@@ -237,10 +243,7 @@ impl Run {
 
     /// Returns the messages, if they are loaded.
     pub fn transcript(&self) -> Option<&Transcript> {
-        match &self.messages {
-            Messages::Loaded(transcript) => Some(transcript),
-            Messages::Deferred { .. } => None,
-        }
+        self.transcript.as_ref()
     }
 
     /// Decides what an input leads to. The journal-borne state does not change until the step is
@@ -259,10 +262,8 @@ impl Run {
             calls_under_way: self.calls_under_way(),
             model_under_way: self.model_under_way(),
             stop: self.stop.as_ref(),
-            changes: match &self.messages {
-                Messages::Loaded(transcript) => Some(transcript.changes()),
-                Messages::Deferred { .. } => None,
-            },
+            changes: self.changes.as_ref().map(Changes::made),
+            transcript: self.transcript.as_ref(),
         };
         // Whatever comes first after a load, calls that the last driver left open come before it.
         if self.unrecovered && !matches!(input, Input::Recovered { .. }) {
@@ -317,7 +318,11 @@ impl Run {
             // Only a run that has just been loaded can be recovered: what this driver has under way
             // is not lost.
             Input::Recovered { .. } if !self.under_way.is_empty() => Err(Rejected::Stale),
-            Input::Recovered { .. } | Input::Settled { .. } | Input::BudgetRaised { .. } => Ok(()),
+            Input::Recovered { .. }
+            | Input::Settled { .. }
+            | Input::BudgetRaised { .. }
+            | Input::Noted { .. }
+            | Input::CompactionRequested { .. } => Ok(()),
         }
     }
 
@@ -423,25 +428,84 @@ impl Run {
         {
             return None;
         }
-        let transcript = match &self.messages {
-            Messages::Loaded(transcript) => transcript,
-            Messages::Deferred { through, .. } => {
-                let action = Action::LoadTranscript { through: *through };
-                return Some(Effect { after: Seq(0), action });
-            }
+        let Some(transcript) = &self.transcript else {
+            return Some(self.read_back(self.state.view.from_seq));
         };
+        let request = self.request(transcript, attempt, now)?;
+        Some(Effect { after: self.state.outcome_seq, action: Action::CallModel(Arc::new(request)) })
+    }
+
+    fn request(
+        &self,
+        transcript: &Transcript,
+        attempt: Attempt,
+        now: Timestamp,
+    ) -> Option<ModelRequest> {
         // `settle` has parked the run if this cannot be paid for.
         let max_tokens = budget::before_model(&self.state, &self.definition, now).ok()?;
-        let request = ModelRequest {
-            turn,
+        // It is made smaller first.
+        if self.state.agent_loop().summary.is_none() && self.compaction_due().is_some() {
+            return None;
+        }
+        Some(self.request_of(transcript, attempt, max_tokens))
+    }
+
+    /// Returns the request that the messages make as they stand: the one that the model is being asked
+    /// if it is being asked, otherwise the next one, unless the context is
+    /// [made smaller](Self::compaction_due) before. None while calls are open, and if the messages
+    /// were not read.
+    pub fn request_now(&self) -> Option<ModelRequest> {
+        let Phase::Asking { attempt, .. } = self.state.agent_loop().phase else { return None };
+        let transcript = self.transcript.as_ref().filter(|transcript| transcript.is_closed())?;
+        // What cannot be paid for is shown all the same.
+        let max_tokens = budget::before_model(&self.state, &self.definition, self.state.updated);
+        let max_tokens = max_tokens.unwrap_or(self.definition.model.max_tokens);
+        Some(self.request_of(transcript, attempt, max_tokens))
+    }
+
+    /// Returns why the context is made smaller before the model is asked, if it is.
+    pub fn compaction_due(&self) -> Option<CompactReason> {
+        context::due(&self.state, self.definition.agent().context.as_ref())
+    }
+
+    fn request_of(
+        &self,
+        transcript: &Transcript,
+        attempt: Attempt,
+        mut max_tokens: u32,
+    ) -> ModelRequest {
+        let agent_loop = self.state.agent_loop();
+        let policy = self.definition.agent().context.as_ref();
+        let (purpose, model, messages) = match (&agent_loop.summary, policy) {
+            (Some(wanted), Some(policy)) => {
+                let bytes_max = policy.summary_bytes_max;
+                let messages = context::ask_for_summary(transcript, wanted, bytes_max);
+                let model = self.definition.summarizer();
+                // A token is a byte at least; half of them is generous.
+                let longest = u32::try_from(bytes_max / 2).unwrap_or(u32::MAX);
+                max_tokens = max_tokens.min(longest).min(model.max_tokens);
+                (Purpose::Summary, model, messages)
+            }
+            (Some(_), None) | (None, _) => {
+                (Purpose::Turn, &self.definition.model, transcript.messages().to_vec())
+            }
+        };
+        ModelRequest {
+            turn: agent_loop.turn,
             attempt,
-            model: Arc::clone(&self.definition.model),
+            purpose,
+            model: Arc::clone(model),
             max_tokens,
             system: Arc::clone(&self.definition.system),
             tools: Arc::clone(&self.definition.declarations),
-            messages: transcript.messages().to_vec(),
-        };
-        Some(Effect { after: self.state.outcome_seq, action: Action::CallModel(Arc::new(request)) })
+            messages,
+        }
+    }
+
+    /// Reads records back, from one of them to the newest.
+    fn read_back(&self, from: Seq) -> Effect {
+        let through = self.state.seq;
+        Effect { after: through, action: Action::LoadTranscript { from, through } }
     }
 
     /// What there is to undo stands in the journal.
@@ -455,13 +519,7 @@ impl Run {
         if !unplanned || self.under_way.contains(&EffectId::Transcript) {
             return None;
         }
-        match &self.messages {
-            Messages::Loaded(_) => None,
-            Messages::Deferred { through, .. } => {
-                let action = Action::LoadTranscript { through: *through };
-                Some(Effect { after: Seq(0), action })
-            }
-        }
+        self.changes.is_none().then(|| self.read_back(Seq(1)))
     }
 
     fn next_call(&self, now: Timestamp) -> Option<Effect> {
@@ -489,7 +547,8 @@ impl Run {
     fn tool_call(&self, id: CallId, call: &Call, attempt: Attempt) -> ToolCall {
         let mut arguments = call.arguments().clone();
         let mut meta_key = None;
-        let mut timeout_ms = crate::contract::Contract::TIMEOUT_MS;
+        let mut timeout_ms = Contract::TIMEOUT_MS;
+        let mut result_bytes_max = Contract::RESULT_BYTES_MAX;
         if let Some(held) = self.definition.held(&call.tool) {
             let key = key_of(&self.state, id);
             match &held.tool.contract.key {
@@ -498,9 +557,18 @@ impl Run {
                 Some(KeyPlace::Call) | None => {}
             }
             timeout_ms = held.tool.contract.timeout_ms;
+            let policy = self.definition.agent().context.as_ref();
+            result_bytes_max = context::result_bytes_max(&self.state, policy, &held.tool.contract);
         }
-        let arguments = Arc::new(arguments);
-        ToolCall { call: id, attempt, tool: call.tool.clone(), arguments, meta_key, timeout_ms }
+        ToolCall {
+            call: id,
+            attempt,
+            tool: call.tool.clone(),
+            arguments: Arc::new(arguments),
+            meta_key,
+            timeout_ms,
+            result_bytes_max,
+        }
     }
 
     /// Returns when to hand in [`Input::TimerFired`], if nothing else happens before.
@@ -544,23 +612,28 @@ impl Run {
         events: impl IntoIterator<Item = (Seq, Event)>,
     ) -> Result<(), JournalError> {
         self.under_way.remove(&EffectId::Transcript);
-        let Messages::Deferred { through, after } = &self.messages else { return Ok(()) };
-        let mut transcript = Transcript::default();
-        let mut expected = Seq(1);
+        let mut transcript = Transcript::start(&self.definition, &self.state.started);
+        let mut changes = Changes::default();
+        let (mut first, mut last) = (None, Seq(0));
         for (seq, event) in events {
-            if seq != expected {
-                return Err(JournalError::Gap { expected, found: seq });
+            if first.is_some() && seq != last.next() {
+                return Err(JournalError::Gap { expected: last.next(), found: seq });
             }
-            transcript.absorb(&event);
-            expected = expected.next();
+            first.get_or_insert(seq);
+            last = seq;
+            transcript.absorb(seq, &event);
+            changes.absorb(&event);
         }
-        if expected != through.next() {
-            return Err(JournalError::Gap { expected, found: *through });
+        // What came in meanwhile makes what was read too short: it is read once more.
+        if last != self.state.seq {
+            return Ok(());
         }
-        for event in after {
-            transcript.absorb(event);
+        if first.is_some_and(|first| first == Seq(1) || first == self.state.view.from_seq) {
+            self.transcript = Some(transcript);
         }
-        self.messages = Messages::Loaded(transcript);
+        if first == Some(Seq(1)) {
+            self.changes = Some(changes);
+        }
         Ok(())
     }
 }
@@ -569,7 +642,11 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
     match input {
         Input::Recovered { by } => draft.recovered(by),
         Input::ModelAnswered { turn, attempt, answer, ms } => {
-            draft.answered(turn, attempt, answer, ms);
+            if draft.state.agent_loop().summary.is_some() {
+                draft.summary_answered(turn, attempt, answer, ms);
+            } else {
+                draft.answered(turn, attempt, answer, ms);
+            }
         }
         Input::ModelFailed { error, .. } => draft.model_failed(error),
         Input::CallReplied { call, reply, ms, .. } => draft.call_replied(call, reply, ms),
@@ -586,6 +663,13 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
         Input::Settled { call, verdict, by } => draft.settled(call, verdict, &by)?,
         Input::BudgetRaised { budget, by } => {
             draft.emit(Event::BudgetRaised(BudgetRaised { budget, by }));
+        }
+        Input::Noted { by, note, supersedes } => draft.noted(by, note, supersedes)?,
+        Input::CompactionRequested { by } => {
+            if draft.definition.agent().context.is_none() {
+                return Err(Rejected::NoCompaction);
+            }
+            draft.emit(Event::CompactionRequested(CompactionRequested { by }));
         }
         Input::Resumed { by, message } => draft.resumed(by, message)?,
         Input::Compensated { by } => draft.compensated(by)?,
@@ -605,9 +689,8 @@ fn probe_call(
         Some(Stage::Probing { attempt, .. }) => *attempt,
         Some(_) | None => Attempt(1),
     };
-    let timeout_ms = definition
-        .held(&tool)
-        .map_or(crate::contract::Contract::TIMEOUT_MS, |held| held.tool.contract.timeout_ms);
+    let timeout_ms =
+        definition.held(&tool).map_or(Contract::TIMEOUT_MS, |held| held.tool.contract.timeout_ms);
     Ok(Some(ToolCall {
         call: id,
         attempt: tries,
@@ -615,6 +698,7 @@ fn probe_call(
         arguments: Arc::new(arguments),
         meta_key: None,
         timeout_ms,
+        result_bytes_max: Contract::RESULT_BYTES_MAX,
     }))
 }
 

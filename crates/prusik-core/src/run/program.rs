@@ -2,9 +2,12 @@
 //!
 //! Journal, effects, budgets and calls belong to the run; a program only decides what comes next.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::compensate::Compensation;
+use super::context::SummaryWanted;
 use super::transcript::text_of;
 use crate::event::{Event, PromptReason};
 use crate::ids::{Attempt, Timestamp, Turn};
@@ -43,6 +46,8 @@ pub struct AgentLoop {
     pub pauses: u32,
     /// Text of the answers that were cut or paused, to which the next answer is the continuation.
     pub partial: String,
+    /// The summary that the model is asked for before anything else.
+    pub(super) summary: Option<SummaryWanted>,
 }
 
 /// Where the agent loop stands.
@@ -76,6 +81,16 @@ impl AgentLoop {
             malformed_turns: 0,
             pauses: 0,
             partial: String::new(),
+            summary: None,
+        }
+    }
+
+    /// What the model is asked next is no repetition of what it was asked last.
+    fn ask_anew(&mut self) {
+        if let Phase::Asking { attempt, tries, not_before } = &mut self.phase {
+            *attempt = attempt.next();
+            *tries = 0;
+            *not_before = Timestamp(0);
         }
     }
 
@@ -88,7 +103,7 @@ impl AgentLoop {
     pub(super) fn apply(&mut self, event: &Event, calls: usize, at: Timestamp) {
         match event {
             Event::ModelAnswered(answered) => {
-                let cut = answered.stop == StopReason::MaxTokens;
+                let cut = matches!(answered.stop, StopReason::MaxTokens | StopReason::ContextFull);
                 self.continues = if cut { self.continues + 1 } else { 0 };
                 let paused = answered.stop == StopReason::PauseTurn;
                 self.pauses = if paused { self.pauses + 1 } else { 0 };
@@ -113,7 +128,10 @@ impl AgentLoop {
             }
             Event::Prompted(prompted) => {
                 match prompted.why {
-                    PromptReason::Continue | PromptReason::Loop | PromptReason::Person => {}
+                    PromptReason::Continue
+                    | PromptReason::Loop
+                    | PromptReason::Ledger
+                    | PromptReason::Person => {}
                     PromptReason::Repair => {
                         self.repairs += 1;
                         self.partial.clear();
@@ -123,6 +141,21 @@ impl AgentLoop {
                     self.next_turn();
                 }
             }
+            Event::CompactionStarted(started) => {
+                let (why, through) = (started.why.clone(), started.through);
+                self.summary = Some(SummaryWanted { why, through, refused: None });
+            }
+            Event::SummaryAnswered(answered) => {
+                if let (Some(wanted), Some(refused)) = (&mut self.summary, &answered.refused) {
+                    wanted.refused = Some(Arc::new(refused.clone()));
+                }
+                self.ask_anew();
+            }
+            Event::ContextCompacted(_) => {
+                if self.summary.take().is_some() {
+                    self.ask_anew();
+                }
+            }
             // The attempt that was under way is lost; it is made once more under the next number.
             Event::RunRecovered(_) | Event::RunResumed(_) => {
                 if matches!(event, Event::RunResumed(_)) {
@@ -130,11 +163,7 @@ impl AgentLoop {
                     (self.continues, self.repairs, self.pauses) = (0, 0, 0);
                     self.malformed_turns = 0;
                 }
-                if let Phase::Asking { attempt, tries, not_before } = &mut self.phase {
-                    *attempt = attempt.next();
-                    *tries = 0;
-                    *not_before = Timestamp(0);
-                }
+                self.ask_anew();
             }
             Event::RunStarted(_)
             | Event::CallsStarted(_)
@@ -150,6 +179,8 @@ impl AgentLoop {
             | Event::CompensationPlanned(_)
             | Event::GroupClosingStarted(_)
             | Event::CancelRequested(_)
+            | Event::EntryRecorded(_)
+            | Event::CompactionRequested(_)
             | Event::RunFinished(_) => {}
         }
     }

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::Stop;
-use super::compensate;
 use super::decide::{Draft, RETRY_AFTER_MS_MAX, probe_arguments};
 use super::definition::Held;
 use super::state::{Call, Stage};
+use super::{compensate, context};
 use crate::contract::{EffectClass, RetryPolicy};
 use crate::event::{
     CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, Event, Found, Resolver,
@@ -15,7 +15,7 @@ use crate::event::{
 use crate::ids::{Attempt, CallId};
 use crate::input::Rejected;
 use crate::json;
-use crate::outcome::{Failure, Outcome, Reply, ToolResult, kind};
+use crate::outcome::{Failure, Outcome, ReadBy, Reply, ToolResult, kind};
 
 impl Draft<'_> {
     pub fn call_replied(&mut self, id: CallId, reply: Reply, ms: u64) {
@@ -157,14 +157,14 @@ impl Draft<'_> {
     ) {
         let landed = held.tool.contract.effect != EffectClass::Read;
         let undo = compensate::undoing(held, call, &result);
-        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
-        self.blobs.extend(blob);
+        let result = self.limited(id, held, result);
         let mut message = problem.to_owned();
         if !result.is_empty() {
             message = format!("{message} It was: {}", result.plain_text());
         }
         let advice = landed.then(|| "The call took effect. Do not make it again.".to_owned());
-        let failure = Failure { landed, advice, ..Failure::new(kind, message) };
+        let whole = result.whole;
+        let failure = Failure { landed, advice, whole, ..Failure::new(kind, message) };
         let (attempt, outcome) = (Attempt(call.attempts), Outcome::Failed(failure));
         let completed = CallCompleted { call: id, attempt, outcome, ms, undo };
         self.emit(Event::CallCompleted(completed));
@@ -180,10 +180,21 @@ impl Draft<'_> {
     ) {
         let call = self.state.calls.get(&id);
         let undo = call.and_then(|call| compensate::undoing(held, call, &result));
-        let (result, blob) = result.readable().limited(held.tool.contract.result_bytes_max);
-        self.blobs.extend(blob);
+        let records = self.entries_of(id, held, &result);
+        let result = self.limited(id, held, result);
         let outcome = Outcome::Ok(result);
         self.emit(Event::CallCompleted(CallCompleted { call: id, attempt, outcome, ms, undo }));
+        self.record_entries_of(id, held, records);
+    }
+
+    /// Keeps of a result what the context has room for; the rest is kept beside the journal.
+    fn limited(&mut self, id: CallId, held: &Held, result: ToolResult) -> ToolResult {
+        let policy = self.definition.agent().context.as_ref();
+        let bytes_max = context::result_bytes_max(&self.state, policy, &held.tool.contract);
+        let read_by = if policy.is_some() { ReadBy::Recall(id) } else { ReadBy::Name };
+        let (result, blob) = result.readable().limited(read_by, bytes_max);
+        self.blobs.extend(blob);
+        result
     }
 
     /// The call has an outcome that leaves nothing to undo.

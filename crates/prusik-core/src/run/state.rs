@@ -6,11 +6,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::context::{ContextSize, View, bytes_of, label_of};
 use super::definition::Definition;
 use super::failed::Failed;
 use super::group::{COMMIT_GROUP, Closing, OpenGroup, UNDO_GROUP, is_planned};
 use super::program::{AgentLoop, Program};
-use super::transcript::calls_of;
+use super::transcript::{calls_of, ends_asking};
+use crate::agent::ContextPolicy;
 use crate::budget::{Budget, Spent};
 use crate::contract::EffectClass;
 use crate::event::{
@@ -19,13 +21,14 @@ use crate::event::{
 };
 use crate::ids::{Attempt, CallId, Digest, Seq, Timestamp};
 use crate::json;
-use crate::message::{Block, ToolInput};
+use crate::label::Label;
+use crate::ledger::{Author, Ledger};
+use crate::message::ToolInput;
+use crate::model::{ModelErrorKind, Price, StopReason, Usage};
 use crate::outcome::Outcome;
 
 /// Distinct calls that the loop guard remembers.
 const REPEATS_KEPT: usize = 64;
-/// Bytes that one token stands for when nobody counted: low, so that estimates err upwards.
-const BYTES_PER_TOKEN: u64 = 3;
 
 /// Everything about a run but its messages. Small, whatever the run's length, so that deciding can
 /// work on a copy and a snapshot is cheap.
@@ -55,6 +58,11 @@ pub struct State {
     #[serde(default)]
     pub(super) cancelling: Option<Arc<CancelRequested>>,
     pub(super) context: ContextSize,
+    /// What the model is shown of the run.
+    pub view: View,
+    pub ledger: Ledger,
+    /// The join of the labels of all that ever was in the context.
+    label: Arc<Label>,
     /// The last answer of the model, or the last outcome of a call that changed the world. The next
     /// model call waits for it.
     pub(super) outcome_seq: Seq,
@@ -127,24 +135,10 @@ pub(super) struct Repeat {
     pub fresh: bool,
 }
 
-/// What the next prompt will measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct ContextSize {
-    /// Tokens that the provider counted up to its last answer, that answer included.
-    pub tokens: u64,
-    /// Bytes that came since.
-    pub bytes: u64,
-}
-
-impl ContextSize {
-    pub fn tokens_estimated(&self) -> u64 {
-        self.tokens.saturating_add(self.bytes.div_ceil(BYTES_PER_TOKEN))
-    }
-}
-
 impl State {
     pub(super) fn start(definition: &Definition, started: &RunStarted, at: Timestamp) -> Self {
-        let bytes = definition.prompt_bytes() + started.task.len() as u64;
+        let ledger = Ledger::of(&definition.agent().ledger);
+        let bytes = definition.prompt_bytes() + started.task.len() as u64 + ledger.bytes();
         Self {
             started: Arc::new(started.clone()),
             created: at,
@@ -160,7 +154,10 @@ impl State {
             groups: BTreeMap::new(),
             closing: None,
             cancelling: None,
-            context: ContextSize { tokens: 0, bytes },
+            context: ContextSize::start(bytes),
+            view: View::start(),
+            ledger,
+            label: Arc::new(Label::trusted()),
             outcome_seq: Seq(1),
             precious_seq: Seq(1),
         }
@@ -171,8 +168,11 @@ impl State {
     pub(super) fn apply(&mut self, definition: &Definition, event: &Event, at: Timestamp) {
         self.seq = self.seq.next();
         self.count_time(event, at);
+        if ends_asking(event) && !matches!(event, Event::ModelAnswered(_)) {
+            self.context.show_unseen();
+        }
         let calls = match event {
-            Event::ModelAnswered(answered) => self.model_answered(answered),
+            Event::ModelAnswered(answered) => self.model_answered(definition, answered),
             Event::RunStarted(_)
             | Event::RunRecovered(_)
             | Event::ModelFailed(_)
@@ -191,6 +191,11 @@ impl State {
             | Event::CompensationPlanned(_)
             | Event::GroupClosingStarted(_)
             | Event::CancelRequested(_)
+            | Event::EntryRecorded(_)
+            | Event::CompactionRequested(_)
+            | Event::CompactionStarted(_)
+            | Event::SummaryAnswered(_)
+            | Event::ContextCompacted(_)
             | Event::RunFinished(_) => 0,
         };
         match &mut self.program {
@@ -214,7 +219,7 @@ impl State {
                 }
             }
             Event::Prompted(prompted) => {
-                self.context.bytes += prompted.text.len() as u64;
+                self.context.added(prompted.text.len() as u64);
                 self.forget_fresh();
             }
             Event::BudgetRaised(raised) => self.budget = self.budget.raised(&raised.budget),
@@ -236,9 +241,38 @@ impl State {
             Event::CompensationPlanned(planned) => self.compensation_planned(planned),
             Event::GroupClosingStarted(closing) => self.group_closing_started(closing),
             Event::CancelRequested(wish) => self.cancelling = Some(Arc::new(wish.clone())),
+            Event::ModelFailed(failed) => {
+                if failed.error.kind == ModelErrorKind::ContextFull {
+                    self.view.refused(self.context.in_window());
+                }
+            }
+            Event::EntryRecorded(recorded) => {
+                let entry = &recorded.entry;
+                self.ledger.record(entry);
+                let bytes = entry.render().len() as u64;
+                match &entry.author {
+                    Author::Person(_) if self.calls.is_empty() => self.context.added_unseen(bytes),
+                    Author::Person(_) | Author::Contract(_) => self.context.added(bytes),
+                    // It stands in the messages already.
+                    Author::Agent | Author::Model(_) | Author::Word(_) => {}
+                }
+                Arc::make_mut(&mut self.label).join(&entry.label);
+            }
+            Event::CompactionRequested(wish) => self.view.asked(&wish.by),
+            Event::SummaryAnswered(answered) => {
+                let usage = &answered.usage;
+                let price = definition.summarizer().price;
+                self.spend(usage, usage.total(), answered.nano_usd, price);
+                // It is money, as an answer is.
+                self.outcome_seq = self.seq;
+            }
+            Event::ContextCompacted(compacted) => {
+                self.view.compacted(compacted);
+                self.context.compacted(compacted.bytes_after, compacted.tokens_after);
+            }
             Event::RunStarted(_)
             | Event::ModelAnswered(_)
-            | Event::ModelFailed(_)
+            | Event::CompactionStarted(_)
             | Event::RunForked(_) => {}
         }
     }
@@ -284,6 +318,11 @@ impl State {
             | Event::CompensationPlanned(_)
             | Event::GroupClosingStarted(_)
             | Event::CancelRequested(_)
+            | Event::EntryRecorded(_)
+            | Event::CompactionRequested(_)
+            | Event::CompactionStarted(_)
+            | Event::SummaryAnswered(_)
+            | Event::ContextCompacted(_)
             | Event::RunFinished(_) => self.status == Status::Running,
         };
         if driven {
@@ -293,20 +332,19 @@ impl State {
         self.updated = self.updated.max(at);
     }
 
-    fn model_answered(&mut self, answered: &ModelAnswered) -> usize {
+    fn model_answered(&mut self, definition: &Definition, answered: &ModelAnswered) -> usize {
         self.forget_fresh();
         let written: u64 = answered.content.iter().map(bytes_of).sum();
-        let counted = answered.usage.total();
-        // A server that counts nothing must not make the budget endless.
-        let tokens = if counted > 0 {
-            counted
-        } else {
-            self.context.tokens_estimated().saturating_add(written.div_ceil(BYTES_PER_TOKEN))
-        };
-        self.context = ContextSize { tokens, bytes: 0 };
+        let tokens = self.context.answered(written, &answered.usage);
+        if answered.stop == StopReason::ContextFull {
+            self.view.refused(tokens);
+        }
+        if answered.stop != StopReason::PauseTurn {
+            self.context.show_unseen();
+        }
         self.spent.turns += 1;
-        self.spent.tokens = self.spent.tokens.saturating_add(tokens);
-        self.spent.nano_usd = self.spent.nano_usd.saturating_add(answered.nano_usd);
+        let price = definition.agent().model.price;
+        self.spend(&answered.usage, tokens, answered.nano_usd, price);
         // An answer is money: it is durable before the next one is asked for.
         self.outcome_seq = self.seq;
         for (id, tool_use) in calls_of(answered.turn, &answered.content) {
@@ -314,6 +352,34 @@ impl State {
             self.calls.insert(id, call);
         }
         self.calls.len()
+    }
+
+    fn spend(&mut self, usage: &Usage, tokens: u64, nano_usd: u64, price: Option<Price>) {
+        self.spent.tokens = self.spent.tokens.saturating_add(tokens);
+        self.spent.nano_usd = self.spent.nano_usd.saturating_add(nano_usd);
+        self.spent.count(usage, price.as_ref());
+    }
+
+    /// Returns what the next prompt takes of the model's window, about, in tokens.
+    pub fn tokens_in_window(&self) -> u64 {
+        self.context.in_window()
+    }
+
+    /// Returns what so many bytes of a prompt are in tokens, about: by what the provider counted in
+    /// this run.
+    pub fn tokens_of(&self, bytes: u64) -> u64 {
+        self.context.tokens_of(bytes)
+    }
+
+    /// Returns what a prompt may have, in tokens: what the policy says, or less where the provider has
+    /// refused that.
+    pub fn room_tokens(&self, policy: &ContextPolicy) -> u64 {
+        self.view.room(policy)
+    }
+
+    /// Returns the label of what the model says now: the join of all that it was ever shown.
+    pub fn label(&self) -> Label {
+        (*self.label).clone()
     }
 
     fn calls_started(&mut self, calls: &[CallId], at: Timestamp) {
@@ -383,7 +449,11 @@ impl State {
         // The model sees what it asked for, and nothing of what the runtime makes of it.
         if !is_planned(completed.call) {
             let shown = completed.outcome.render("", &call.tool);
-            self.context.bytes += shown.content.iter().map(|c| c.bytes() as u64).sum::<u64>();
+            self.context.added(shown.content.iter().map(|c| c.bytes() as u64).sum());
+            let label = label_of(&call.tool);
+            if !self.label.covers(&label) {
+                Arc::make_mut(&mut self.label).join(&label);
+            }
             let digest = same_call(call, &completed.outcome);
             let tool = Arc::from(call.tool.as_str());
             self.count_repeat(digest, tool);
@@ -535,17 +605,4 @@ pub(super) fn asked(call: &Call) -> Digest {
 fn same_call(call: &Call, outcome: &Outcome) -> Digest {
     let got = serde_json::to_vec(outcome).expect("an outcome is plain data");
     Digest::of_parts(&[&asked(call).0, &got])
-}
-
-fn bytes_of(block: &Block) -> u64 {
-    let bytes = match block {
-        Block::Text(text) => text.len(),
-        Block::Opaque(opaque) => opaque.block.to_string().len(),
-        Block::ToolUse(tool_use) => match &tool_use.input {
-            ToolInput::Json(value) => value.to_string().len() + tool_use.name.len(),
-            ToolInput::Malformed(text) => text.len() + tool_use.name.len(),
-        },
-        Block::ToolResult(_) => 0,
-    };
-    bytes as u64
 }

@@ -1,46 +1,62 @@
-//! The transcript: the messages of a run, folded from its events.
+//! The transcript: the messages that the model is shown, folded from the events of the journal.
 //!
-//! Kept apart from the rest of the state because it grows with the run: a snapshot leaves it out,
-//! and a run that does not need to speak to its model never reads it back.
+//! Its first message is the head: the task, what the ledger says, and what stands for the turns that
+//! are no longer shown. After it come the turns as they were, old results among them as handles.
+//!
+//! Kept apart from the rest of the state because it is larger than all of it: a snapshot leaves it
+//! out, and a run that does not need to speak to its model never reads it back. It can be read back
+//! from the first turn that is shown as it was.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::event::{CallCompleted, CloseHow, Event, Undoing};
-use crate::ids::{CallId, Turn};
+use super::context::{head, stub};
+use super::definition::Definition;
+use crate::event::{ContextCompacted, Event, RunStarted};
+use crate::ids::{CallId, Seq, Turn};
+use crate::label::Label;
+use crate::ledger::{Author, Ledger};
 use crate::message::{Block, Message, Role, ToolInput, ToolResultBlock, ToolUse};
-use crate::outcome::Outcome;
-
-/// Why a call stays whose undo may have been made, or not.
-pub(super) const UNDO_UNKNOWN: &str = "nobody knows whether its undo took effect";
+use crate::model::StopReason;
 
 /// The messages so far. Whenever no call is open they satisfy what every provider asks for: roles
 /// alternate, and each tool use is answered in the next message.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Transcript {
     messages: Vec<Arc<Message>>,
+    /// What is known of each message.
+    about: Vec<About>,
     open: Vec<OpenCall>,
     /// Texts that wait until the open calls are answered.
     pending: Vec<String>,
-    /// Calls that were made, oldest first, without those that were undone.
-    changes: Vec<Change>,
-    /// What the open undos undo.
-    undos: BTreeMap<CallId, CallId>,
-    /// Calls of groups that waited and are made now, with their tools.
-    committing: BTreeMap<CallId, String>,
+    /// Entries of people that came while the model may have been asked: what it answers next, it
+    /// answers without them.
+    unseen: Vec<(Seq, String)>,
+    /// Results that are shown as handles.
+    folded: BTreeSet<CallId>,
+    /// The event that the head comes from; none before the first.
+    compacted: Option<Arc<ContextCompacted>>,
 }
 
-/// A call that may have changed the world. Reads are among them: a transcript knows no contracts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+/// What is known of a message besides what it says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct About {
+    /// The turn that it belongs to; the head has 0.
+    pub turn: Turn,
+    /// The record that it begins with.
+    pub seq: Seq,
+    /// The calls whose results it holds, in their order.
+    pub results: Vec<ResultOf>,
+}
+
+/// A result that is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResultOf {
     pub call: CallId,
     pub tool: String,
-    /// Whether it took effect, or may have.
-    pub certain: bool,
-    pub undo: Option<Undoing>,
+    pub is_error: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -52,8 +68,45 @@ struct OpenCall {
 }
 
 impl Transcript {
+    /// Returns the transcript of a run of which no turn has been read.
+    pub(super) fn start(definition: &Definition, started: &RunStarted) -> Self {
+        let ledger = Ledger::of(&definition.agent().ledger);
+        Self {
+            messages: vec![Arc::new(head::first(&started.task, &ledger))],
+            about: vec![About { turn: Turn(0), seq: Seq(1), results: Vec::new() }],
+            open: Vec::new(),
+            pending: Vec::new(),
+            unseen: Vec::new(),
+            folded: BTreeSet::new(),
+            compacted: None,
+        }
+    }
+
     pub fn messages(&self) -> &[Arc<Message>] {
         &self.messages
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_messages(&mut self, messages: Vec<Arc<Message>>) {
+        self.messages = messages;
+    }
+
+    /// Returns what is known of each message.
+    pub fn about(&self) -> &[About] {
+        &self.about
+    }
+
+    /// Returns the compaction that the head comes from, if there was one.
+    pub fn compacted(&self) -> Option<&ContextCompacted> {
+        self.compacted.as_deref()
+    }
+
+    pub fn is_folded(&self, call: CallId) -> bool {
+        self.folded.contains(&call)
+    }
+
+    pub(super) fn folded(&self) -> &BTreeSet<CallId> {
+        &self.folded
     }
 
     /// Returns whether every tool use has its result, so that the messages may be sent.
@@ -62,49 +115,45 @@ impl Transcript {
     }
 
     /// Takes in the next event of the journal.
-    pub fn absorb(&mut self, event: &Event) {
+    pub fn absorb(&mut self, seq: Seq, event: &Event) {
+        if ends_asking(event) && !matches!(event, Event::ModelAnswered(_)) {
+            self.show_unseen(seq);
+        }
         match event {
-            Event::RunStarted(started) => {
-                self.messages.push(Arc::new(Message::user_text(started.task.as_str())));
+            Event::ModelAnswered(answered) => {
+                self.answered(seq, answered.turn, &answered.content);
+                // The provider wants a paused turn back as it was.
+                if answered.stop != StopReason::PauseTurn {
+                    self.show_unseen(seq);
+                }
             }
-            Event::ModelAnswered(answered) => self.answered(answered.turn, &answered.content),
             Event::CallCompleted(completed) => {
-                self.changed(completed);
                 if let Some(open) = self.open.iter_mut().find(|open| open.call == completed.call) {
                     let result = completed.outcome.render(&open.provider_id, &open.tool);
                     open.result = Some(result);
                 }
-                self.close_if_answered();
+                self.close_if_answered(seq);
             }
-            Event::Prompted(prompted) => self.user_text(prompted.text.clone()),
-            Event::CompensationPlanned(planned) => {
-                self.undos = planned.undos.iter().map(|undo| (undo.call, undo.of)).collect();
-            }
-            Event::GroupClosingStarted(closing) => {
-                match closing.how {
-                    CloseHow::Commit => {
-                        let calls = closing.calls.iter();
-                        self.committing.extend(calls.map(|call| (call.call, call.tool.clone())));
-                    }
-                    CloseHow::Undo => {
-                        self.undos.extend(closing.calls.iter().map(|call| (call.call, call.of)));
+            Event::Prompted(prompted) => self.user_text(seq, prompted.text.clone()),
+            Event::EntryRecorded(recorded) => match &recorded.entry.author {
+                // It stands in the call itself.
+                Author::Model(_) | Author::Word(_) | Author::Agent => {}
+                Author::Contract(_) => self.user_text(seq, head::recorded(&recorded.entry)),
+                Author::Person(_) => {
+                    let text = head::recorded(&recorded.entry);
+                    if self.open.is_empty() {
+                        self.unseen.push((seq, text));
+                    } else {
+                        self.pending.push(text);
                     }
                 }
-                for kept in &closing.kept {
-                    self.keep(kept.call, &kept.why);
-                }
-            }
-            Event::CompensationStarted(started) => {
-                for kept in &started.kept {
-                    if self.changes.iter().all(|change| change.call != kept.call) {
-                        let Some(tool) = self.tool_of(kept.call) else { continue };
-                        let (call, undo) = (kept.call, None);
-                        self.changes.push(Change { call, tool, certain: false, undo });
-                    }
-                    self.keep(kept.call, &kept.why);
-                }
-            }
-            Event::RunRecovered(_)
+            },
+            Event::ContextCompacted(compacted) => self.compact(compacted),
+            Event::RunStarted(_)
+            | Event::CompensationPlanned(_)
+            | Event::GroupClosingStarted(_)
+            | Event::CompensationStarted(_)
+            | Event::RunRecovered(_)
             | Event::ModelFailed(_)
             | Event::CallsStarted(_)
             | Event::CallRetried(_)
@@ -116,53 +165,75 @@ impl Transcript {
             | Event::RunResumed(_)
             | Event::RunForked(_)
             | Event::CancelRequested(_)
+            | Event::CompactionRequested(_)
+            | Event::CompactionStarted(_)
+            | Event::SummaryAnswered(_)
             | Event::RunFinished(_) => {}
         }
     }
 
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
-    }
-
-    /// Returns the tool of an open call, unless it undoes another.
-    fn tool_of(&self, call: CallId) -> Option<String> {
-        let asked = self.open.iter().find(|open| open.call == call);
-        asked.map(|open| open.tool.clone()).or_else(|| self.committing.get(&call).cloned())
-    }
-
-    /// The undo of a call may have been made: it is not made again.
-    fn keep(&mut self, call: CallId, why: &str) {
-        let change = self.changes.iter_mut().find(|change| change.call == call);
-        if let Some(Change { undo: Some(undo), .. }) = change {
-            *undo = Undoing::Impossible { reason: why.to_owned() };
+    /// Returns the label of what the messages `of` hold beside the model's words.
+    pub(super) fn label_of(&self, of: std::ops::Range<usize>) -> Label {
+        let mut label = Label::trusted();
+        if of.contains(&0)
+            && let Some(compacted) = &self.compacted
+        {
+            label.join(&compacted.label);
         }
+        for result in self.about[of].iter().flat_map(|about| &about.results) {
+            label.join(&super::context::label_of(&result.tool));
+        }
+        label
     }
 
-    fn changed(&mut self, completed: &CallCompleted) {
-        let certain = match &completed.outcome {
-            Outcome::Ok(_) => true,
-            Outcome::Failed(failure) if failure.landed => true,
-            Outcome::InDoubt { .. } => false,
-            Outcome::Failed(_)
-            | Outcome::Denied { .. }
-            | Outcome::Rejected { .. }
-            | Outcome::Deferred { .. } => return,
-        };
-        let call = completed.call;
-        if let Some(tool) = self.tool_of(call) {
-            self.committing.remove(&call);
-            let undo = completed.undo.clone();
-            self.changes.push(Change { call, tool, certain, undo });
-        } else if let Some(of) = self.undos.get(&call).copied() {
-            if certain {
-                self.changes.retain(|change| change.call != of);
-            } else {
-                self.keep(of, UNDO_UNKNOWN);
+    fn compact(&mut self, compacted: &ContextCompacted) {
+        if let Some(replaced) = &compacted.replaced {
+            let kept = self.about.iter().skip(1).position(|about| about.turn > replaced.through);
+            let kept = kept.map_or(self.about.len(), |index| index + 1);
+            self.messages.drain(1..kept);
+            self.about.drain(1..kept);
+            let task = self.messages[0].content.first().cloned();
+            let content = task.into_iter().chain(head::after(replaced, &compacted.label)).collect();
+            self.messages[0] = Arc::new(Message { role: Role::User, content });
+        }
+        let folded = compacted.folded.iter().copied().collect();
+        let before = std::mem::replace(&mut self.folded, folded);
+        let is_new = |call: &CallId| self.folded.contains(call) && !before.contains(call);
+        for (message, about) in self.messages.iter_mut().zip(&self.about) {
+            if about.results.iter().all(|result| !is_new(&result.call)) {
+                continue;
+            }
+            let results =
+                Arc::make_mut(message).content.iter_mut().filter_map(|block| match block {
+                    Block::ToolResult(result) => Some(result),
+                    Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) => None,
+                });
+            for (result, of) in results.zip(&about.results) {
+                if is_new(&of.call) {
+                    result.content = stub::of(of.call, &result.content);
+                }
             }
         }
+        self.compacted = Some(Arc::new(ContextCompacted {
+            // The head stays as it was when results alone were folded.
+            replaced: compacted
+                .replaced
+                .clone()
+                .or_else(|| self.compacted.as_ref().and_then(|before| before.replaced.clone())),
+            ..compacted.clone()
+        }));
     }
 
-    fn answered(&mut self, turn: Turn, content: &[Block]) {
+    fn push(&mut self, seq: Seq, turn: Turn, message: Message, results: Vec<ResultOf>) {
+        self.messages.push(Arc::new(message));
+        self.about.push(About { turn, seq, results });
+    }
+
+    fn last_turn(&self) -> Turn {
+        self.about.last().map_or(Turn(0), |about| about.turn)
+    }
+
+    fn answered(&mut self, seq: Seq, turn: Turn, content: &[Block]) {
         let mut calls = calls_of(turn, content);
         let mut sent = Vec::with_capacity(content.len());
         for block in content {
@@ -185,7 +256,10 @@ impl Transcript {
                 Arc::make_mut(last).content.extend(sent);
             }
             Some(_) | None => {
-                self.messages.push(Arc::new(Message { role: Role::Assistant, content: sent }));
+                let message = Message { role: Role::Assistant, content: sent };
+                // Who reads the messages back from here must find what is shown behind it.
+                let from = self.unseen.first().map_or(seq, |(unseen, _)| *unseen);
+                self.push(from, turn, message, Vec::new());
             }
         }
     }
@@ -205,17 +279,28 @@ impl Transcript {
         provider_id
     }
 
-    fn close_if_answered(&mut self) {
+    fn close_if_answered(&mut self, seq: Seq) {
         if self.open.is_empty() || self.open.iter().any(|open| open.result.is_none()) {
             return;
         }
-        let results = self.open.drain(..).filter_map(|open| open.result).map(Block::ToolResult);
-        let texts = self.pending.drain(..).map(Block::Text);
-        let content = results.chain(texts).collect();
-        self.messages.push(Arc::new(Message { role: Role::User, content }));
+        let (mut content, mut results) = (Vec::new(), Vec::new());
+        for OpenCall { call, tool, result, .. } in self.open.drain(..) {
+            let Some(result) = result else { continue };
+            results.push(ResultOf { call, tool, is_error: result.is_error });
+            content.push(Block::ToolResult(result));
+        }
+        content.extend(self.pending.drain(..).map(Block::Text));
+        let turn = self.last_turn();
+        self.push(seq, turn, Message { role: Role::User, content }, results);
     }
 
-    fn user_text(&mut self, text: String) {
+    fn show_unseen(&mut self, seq: Seq) {
+        for (_, text) in std::mem::take(&mut self.unseen) {
+            self.user_text(seq, text);
+        }
+    }
+
+    fn user_text(&mut self, seq: Seq, text: String) {
         if !self.open.is_empty() {
             self.pending.push(text);
             return;
@@ -224,8 +309,43 @@ impl Transcript {
             Some(last) if last.role == Role::User => {
                 Arc::make_mut(last).content.push(Block::Text(text));
             }
-            Some(_) | None => self.messages.push(Arc::new(Message::user_text(text))),
+            Some(_) | None => {
+                let turn = self.last_turn();
+                self.push(seq, turn, Message::user_text(text), Vec::new());
+            }
         }
+    }
+}
+
+/// Returns whether what the model is sent after this event is sent anew: an attempt that was under
+/// way is over, or lost.
+pub(super) fn ends_asking(event: &Event) -> bool {
+    match event {
+        Event::ModelAnswered(_)
+        | Event::ModelFailed(_)
+        | Event::SummaryAnswered(_)
+        | Event::CompactionStarted(_)
+        | Event::ContextCompacted(_)
+        | Event::RunRecovered(_)
+        | Event::RunResumed(_)
+        | Event::RunForked(_) => true,
+        Event::RunStarted(_)
+        | Event::CallsStarted(_)
+        | Event::CallRetried(_)
+        | Event::CallCompleted(_)
+        | Event::CallDoubted(_)
+        | Event::CallProbed(_)
+        | Event::CallSettled(_)
+        | Event::Prompted(_)
+        | Event::BudgetRaised(_)
+        | Event::RunParked(_)
+        | Event::CompensationStarted(_)
+        | Event::CompensationPlanned(_)
+        | Event::GroupClosingStarted(_)
+        | Event::CancelRequested(_)
+        | Event::EntryRecorded(_)
+        | Event::CompactionRequested(_)
+        | Event::RunFinished(_) => false,
     }
 }
 

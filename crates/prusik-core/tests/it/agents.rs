@@ -80,6 +80,8 @@ pub fn agent() -> Agent {
         on_failure: OnFailure::Leave,
         limits: Limits::default(),
         groups: Vec::new(),
+        context: None,
+        ledger: Vec::new(),
     }
 }
 

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
 
 mod agents;
+mod asked;
 mod journal;
 mod laws;
 mod messages;
+mod money;
 mod speed;
 mod stories;
 mod story;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use prusik_core::message::{Block, Content, Role};
+use prusik_core::message::{Block, Content, Role, ToolInput};
 use prusik_core::model::ModelRequest;
+use prusik_core::run::{RECORD, State};
 
 /// Fails unless roles alternate from user on, nothing is empty, and each tool use is answered in the
 /// next message.
@@ -46,6 +47,32 @@ pub fn check(request: &ModelRequest) {
         }
     }
     assert!(request.max_tokens > 0);
+}
+
+/// Fails unless the task is at the head of the messages, and every entry of the ledger that holds
+/// stands in them, word for word.
+pub fn check_context(request: &ModelRequest, state: &State) {
+    let messages = &request.messages;
+    assert_eq!(messages[0].content[0], Block::Text(state.started.task.clone()));
+    let blocks = || messages.iter().flat_map(|message| &message.content);
+    for entry in state.ledger.entries() {
+        let text = entry.note.text.as_str();
+        let stands = blocks().any(|block| match block {
+            Block::Text(said) => said.contains(text),
+            Block::ToolUse(call) if call.name == RECORD => {
+                matches!(&call.input, ToolInput::Json(value) if value["text"] == text)
+            }
+            Block::ToolUse(_) | Block::Opaque(_) | Block::ToolResult(_) => false,
+        });
+        assert!(stands, "{} is forgotten: {messages:#?}", entry.id);
+    }
+}
+
+/// Returns the bytes of a request, more or less.
+pub fn bytes(request: &ModelRequest) -> u64 {
+    let tools = serde_json::to_string(&*request.tools).unwrap();
+    let messages = serde_json::to_string(&request.messages).unwrap();
+    (request.system.len() + tools.len() + messages.len()) as u64
 }
 
 fn results(content: &[Block]) -> Vec<&str> {

@@ -13,7 +13,7 @@ use prusik_core::message::{Block, Content, ToolInput, ToolUse};
 use prusik_core::model::{Answer, ModelError, StopReason, Usage};
 use prusik_core::outcome::{Outcome, Refusal, Reply, ToolResult};
 use prusik_core::record::Record;
-use prusik_core::run::{Definition, Run};
+use prusik_core::run::{Definition, Run, State};
 use serde_json::{Value, json};
 
 use crate::messages;
@@ -93,6 +93,10 @@ impl Story {
 
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    pub fn state(&self) -> &State {
+        self.run.state()
     }
 
     pub fn definition(&self) -> &Arc<Definition> {
@@ -285,7 +289,9 @@ fn reply_line(reply: &Reply) -> String {
 fn effect_line(effect: &Effect) -> String {
     let after = effect.after;
     match &effect.action {
-        Action::LoadTranscript { through } => format!("load transcript through {through}"),
+        Action::LoadTranscript { from, through } => {
+            format!("load transcript from {from} through {through}")
+        }
         Action::CallModel(request) => {
             let last = request.messages.last().expect("there is a task");
             format!(
@@ -383,6 +389,33 @@ fn line(event: &Event) -> String {
             format!("{how} {groups} ({because}): {calls}; kept: {kept}; then {then}")
         }
         Event::CancelRequested(e) => format!("cancel requested by {}: {}", e.by, e.reason),
+        Event::EntryRecorded(e) => format!("recorded: {}", e.entry.render().replace('\n', " |")),
+        Event::CompactionRequested(e) => format!("compaction requested by {}", e.by),
+        Event::CompactionStarted(e) => {
+            format!("summary wanted of turns 1 to {} ({:?}, {} tokens)", e.through, e.why, e.tokens)
+        }
+        Event::SummaryAnswered(e) => match &e.refused {
+            None => format!("summary answered, turn {} try {}", e.turn, e.attempt),
+            Some(refused) => format!(
+                "summary refused, turn {} try {}: {}",
+                e.turn,
+                e.attempt,
+                refused.problems.join("; ")
+            ),
+        },
+        Event::ContextCompacted(e) => {
+            let through = e.replaced.as_ref().map(|replaced| replaced.through.0);
+            format!(
+                "context {:?} ({:?}): turns through {through:?} replaced, {} results folded, {} to {} \
+                 tokens, label {}",
+                e.how,
+                e.why,
+                e.folded.len(),
+                e.tokens_before,
+                e.tokens_after,
+                e.label.words()
+            )
+        }
         Event::RunFinished(e) => match &e.ending {
             Ending::Completed { answer, output, failures } => {
                 let said = output.as_ref().map_or(json!(answer), Clone::clone);

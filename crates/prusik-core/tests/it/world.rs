@@ -5,18 +5,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prusik_core::agent::Agent;
+use prusik_core::agent::{Agent, ContextPolicy};
 use prusik_core::budget::{Budget, BudgetKind};
 use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, RetryPolicy};
 use prusik_core::effect::{Action, Effect, EffectId, ToolCall};
 use prusik_core::event::{Event, ParkReason, Verdict};
 use prusik_core::ids::{Attempt, CallId, RunId, Seq, Timestamp, Turn};
 use prusik_core::input::{Input, Now};
+use prusik_core::ledger::{EntryKind, Note};
 use prusik_core::message::{Block, OpaqueBlock, ToolInput, ToolUse};
-use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason, Usage};
+use prusik_core::model::{
+    Answer, ModelError, ModelErrorKind, ModelRequest, Purpose, StopReason, Usage,
+};
 use prusik_core::outcome::{Outcome, Refusal, Reply, ToolResult};
 use prusik_core::record::{Head, Record};
-use prusik_core::run::{Definition, Run, State, Status, Transcript, calls_of};
+use prusik_core::run::{Definition, RECALL, RECORD, Run, State, Status, Transcript, calls_of};
 use serde_json::{Value, json};
 
 use crate::{agents, messages};
@@ -158,7 +161,20 @@ fn random_agent(tape: &mut Tape) -> Agent {
         agent.model.price = None;
     }
     agent.limits.repeats_max = [3, 0, 2][tape.pick(3)];
+    agent.context = match tape.pick(4) {
+        0 | 1 => None,
+        2 => Some(ContextPolicy { ledger_bytes_max: 300, ..small_window(4_000) }),
+        _ => Some(ContextPolicy { record: false, ..small_window(3_000) }),
+    };
+    if agent.context.is_some() && tape.one_in(3) {
+        agent.ledger.push(Note::new(EntryKind::Constraint, "Be quick."));
+    }
     agent
+}
+
+/// A policy under which a few long results fill the context.
+fn small_window(window_tokens: u64) -> ContextPolicy {
+    ContextPolicy { summary_bytes_max: 600, ..ContextPolicy::of_window(window_tokens, 200) }
 }
 
 fn random_budget(tape: &mut Tape) -> Budget {
@@ -221,6 +237,10 @@ impl World {
                     | Action::CallTool(_)
                     | Action::Probe { .. } => {
                         assert!(effect.after <= self.run.head().seq, "waits for what is not there");
+                        if let Action::CallModel(request) = &effect.action {
+                            messages::check(request);
+                            messages::check_context(request, self.run.state());
+                        }
                         self.queued.push(effect);
                     }
                 }
@@ -271,13 +291,13 @@ impl World {
         }
         let effect = self.queued.remove(place);
         match effect.action {
-            Action::LoadTranscript { through } => {
+            Action::LoadTranscript { from, through } => {
+                let from = usize::try_from(from.0).unwrap() - 1;
                 let through = usize::try_from(through.0).unwrap();
-                self.run.load_transcript(events(&self.records[..through])).unwrap();
-                self.poll();
+                self.run.load_transcript(events(&self.records[from..through])).unwrap();
+                self.input(Input::TimerFired);
             }
             Action::CallModel(request) => {
-                messages::check(&request);
                 let reply = self.model(&request);
                 self.replies.push(reply);
             }
@@ -344,6 +364,10 @@ impl World {
         let message = self.tape.one_in(3).then(|| "Go on.".to_owned());
         let before = self.records.len();
         self.input(Input::Resumed { by: "ann".into(), message });
+        if self.records.len() == before {
+            // Her word has no room in the ledger.
+            self.input(Input::Resumed { by: "ann".into(), message: None });
+        }
         assert!(self.records.len() > before, "a helped run goes on: {:#?}", self.run.state());
     }
 
@@ -383,7 +407,12 @@ impl World {
         let (turn, attempt) = (call.turn, Attempt(99));
         let by = "ann".to_owned();
         let reply = Reply::Returned(ToolResult::text("a lie"));
-        let input = match self.tape.pick(8) {
+        let input = match self.tape.pick(10) {
+            8 => Input::CompactionRequested { by },
+            9 => {
+                let note = Note::new(EntryKind::Fact, "Ann is away.");
+                Input::Noted { by, note, supersedes: None }
+            }
             0 => Input::TimerFired,
             1 => Input::CallReplied { call, attempt, reply, ms: 0 },
             2 => Input::ModelAnswered { turn, attempt, answer: answer(Vec::new()), ms: 0 },
@@ -413,15 +442,48 @@ impl World {
             14 => Some(ModelErrorKind::Authentication),
             _ => None,
         };
+        let has_policy = self.definition.agent().context.is_some();
+        let kind = kind.or_else(|| {
+            (has_policy && self.tape.one_in(30)).then_some(ModelErrorKind::ContextFull)
+        });
         if let Some(kind) = kind {
             return Input::ModelFailed { turn, attempt, error: ModelError::new(kind, "no") };
         }
-        Input::ModelAnswered { turn, attempt, answer: self.answer(), ms: 1 }
+        if request.purpose == Purpose::Summary {
+            return Input::ModelAnswered { turn, attempt, answer: self.summary(), ms: 1 };
+        }
+        let mut answer = self.answer();
+        if has_policy {
+            answer.usage.input = messages::bytes(request) / 2;
+        }
+        Input::ModelAnswered { turn, attempt, answer, ms: 1 }
+    }
+
+    /// Writes a summary, or something that is none.
+    fn summary(&mut self) -> Answer {
+        let good = json!({"asked": "the work", "done": ["this and that"]}).to_string();
+        let text = match self.tape.pick(8) {
+            7 => String::new(),
+            6 => "I cannot.".to_owned(),
+            5 => json!({"asked": "x", "done": ["y"], "handles": [{"handle": "99.1"}]}).to_string(),
+            4 => json!({"asked": "x", "done": ["y".repeat(700)]}).to_string(),
+            3 => good[..good.len() / 2].to_owned(),
+            _ => good,
+        };
+        let stop = if self.tape.one_in(8) { StopReason::MaxTokens } else { StopReason::EndTurn };
+        let mut content = vec![Block::Text(text)];
+        if self.tape.one_in(8) {
+            let block = self.block();
+            content.push(block);
+        }
+        Answer { stop, ..answer(content) }
     }
 
     fn answer(&mut self) -> Answer {
         let mut content = Vec::new();
-        let calls = if self.tape.is_over() { 0 } else { self.tape.pick(5) };
+        // A context fills up only if the run goes on for a while.
+        let least = usize::from(self.definition.agent().context.is_some() && !self.tape.one_in(8));
+        let calls = if self.tape.is_over() { 0 } else { self.tape.pick(5).max(least) };
         for _ in 0..calls {
             let block = self.block();
             content.push(block);
@@ -458,6 +520,7 @@ impl World {
             18 => "find",
             17 => return Block::Text(" ".to_owned()),
             16 => return Block::Text("Let me see.".to_owned()),
+            15 if self.definition.agent().context.is_some() => return self.note(),
             15 => {
                 let block = json!({"type": "thinking"});
                 return Block::Opaque(OpaqueBlock { provider: "p".into(), block });
@@ -468,14 +531,33 @@ impl World {
         Block::ToolUse(ToolUse { id, name: name.to_owned(), input })
     }
 
+    fn note(&mut self) -> Block {
+        let text = ["Blue it is.", "", "Long. ", "Green."][self.tape.pick(4)];
+        let text = if text == "Long. " { text.repeat(40) } else { text.to_owned() };
+        let mut input = json!({"kind": "decision", "text": text});
+        match self.tape.pick(4) {
+            3 => input["supersedes"] = json!("L1"),
+            2 => input["reason"] = json!("two\nlines"),
+            _ => {}
+        }
+        let name = [RECORD, RECORD, RECALL][self.tape.pick(3)].to_owned();
+        let id = format!("note{}", self.asked);
+        Block::ToolUse(ToolUse { id, name, input: ToolInput::Json(input) })
+    }
+
     /// Performs a call as an honest tool would: what lands is in the ledger, a key lands once, and a
     /// refusal means that nothing landed.
     fn tool(&mut self, call: &ToolCall) -> Reply {
+        if call.tool == RECALL {
+            return Reply::Returned(ToolResult::text("It was blue."));
+        }
         let contract = &self.definition.agent().tool(&call.tool).expect("it is held").contract;
+        let long = if self.definition.agent().context.is_some() { 1_500 } else { 20 };
         let lost = Reply::Lost { reason: "gone".into() };
         let result = match self.tape.pick(6) {
             5 => ToolResult::text(""),
-            4 => ToolResult::text("long ".repeat(20)),
+            0 | 4 if long > 20 => ToolResult::text("long ".repeat(long)),
+            4 => ToolResult::text("long ".repeat(long)),
             _ => ToolResult::json(json!({"done": true})),
         };
         let word = self.tape.pick(12);

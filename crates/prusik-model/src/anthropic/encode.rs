@@ -16,8 +16,10 @@ const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/w
 #[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,
-    max_tokens: u32,
-    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,48 +108,95 @@ struct Source<'a> {
 /// Returns the body of a request. Equal prefixes of a conversation give equal bytes but for the
 /// breakpoints, which are not part of what the API caches by.
 pub(super) fn body(request: &ModelRequest) -> Vec<u8> {
-    let thinking = thinking(request);
-    let mut tools: Vec<Tool> = request
-        .tools
-        .iter()
-        .map(|tool| Tool {
-            name: &tool.name,
-            description: &tool.description,
-            input_schema: &tool.input_schema,
-            cache_control: None,
-        })
-        .collect();
-    if let Some(last) = tools.last_mut() {
-        last.cache_control = Some(EPHEMERAL);
-    }
+    let prompt = prompt(request);
+    to_bytes(&Body {
+        max_tokens: Some(request.max_tokens),
+        stream: Some(true),
+        // The API takes no temperature while the model thinks.
+        temperature: request.model.temperature.filter(|_| prompt.thinking.is_none()),
+        ..prompt
+    })
+}
+
+/// Returns the body that asks how many tokens a request has: the same prompt, and nothing that is
+/// about the answer.
+pub(super) fn count_body(request: &ModelRequest) -> Vec<u8> {
+    to_bytes(&prompt(request))
+}
+
+fn to_bytes(body: &Body) -> Vec<u8> {
+    serde_json::to_vec(body).expect("a request is plain data: its keys are strings")
+}
+
+fn prompt(request: &ModelRequest) -> Body<'_> {
+    let tools = request.tools.iter().map(|tool| Tool {
+        name: &tool.name,
+        description: &tool.description,
+        input_schema: &tool.input_schema,
+        cache_control: None,
+    });
     let system = text(&request.system)
-        .map(|block| Part { block: WireBlock::Known(block), cache_control: Some(EPHEMERAL) });
-    let mut messages: Vec<WireMessage> = request
+        .map(|block| Part { block: WireBlock::Known(block), cache_control: None });
+    let messages = request
         .messages
         .iter()
         .map(|message| encode_message(message))
-        .filter(|message| !message.content.is_empty())
-        .collect();
-    // The newest message is written to the cache; the one before it is where the last request's
-    // entry is found, even when a turn made more calls than the API looks back over.
-    let newest_first = messages.iter_mut().rev().filter(|message| message.role == "user");
-    for message in newest_first.take(2) {
-        if let Some(part) = message.content.last_mut() {
+        .filter(|message| !message.content.is_empty());
+    let mut prompt = Body {
+        model: &request.model.model,
+        max_tokens: None,
+        stream: None,
+        temperature: None,
+        thinking: thinking(request),
+        system: system.into_iter().collect(),
+        tools: tools.collect(),
+        messages: messages.collect(),
+    };
+    set_breakpoints(&mut prompt);
+    prompt
+}
+
+/// Marks up to which blocks the prompt is to be cached: four places at most, which is all that the
+/// API takes. A marker costs nothing by itself.
+///
+/// The API caches prefixes in the order tools, system, messages. What is written is one entry for
+/// each marker: the prefix that ends there, and no other. What is read is the longest prefix that an
+/// earlier request has written, looked for from each marker backwards over 20 blocks at most (a row
+/// of calls or of results counts as one). A prefix below the model's least length is not cached
+/// (`cache_min_tokens`). So the markers stand:
+///
+/// - At the end of the system prompt, which covers the tools before it. It is the same for every
+///   run of an agent. Only where there is no system prompt does the last tool need a marker.
+/// - At the end of the first message: the task, and after a compaction all that stands for the
+///   turns that are gone. It stays when a conversation goes on from another point behind it, and
+///   it lies far more than 20 blocks before the end.
+/// - At the end of the newest two messages of the user. The newest is written; the one before it
+///   is where the last request has written, so that it is found even when the turn between them
+///   has more blocks than the API looks back over.
+///
+/// Source: <https://platform.claude.com/docs/en/build-with-claude/prompt-caching>.
+fn set_breakpoints(body: &mut Body) {
+    match (body.system.last_mut(), body.tools.last_mut()) {
+        (Some(system), _) => system.cache_control = Some(EPHEMERAL),
+        (None, Some(tool)) => tool.cache_control = Some(EPHEMERAL),
+        (None, None) => {}
+    }
+    let is_user = |message: &&mut WireMessage| message.role == "user";
+    if let Some(head) = body.messages.first_mut().filter(is_user) {
+        head.mark_end();
+    }
+    // A short conversation's head is among them: it is marked once.
+    for message in body.messages.iter_mut().rev().filter(is_user).take(2) {
+        message.mark_end();
+    }
+}
+
+impl WireMessage<'_> {
+    fn mark_end(&mut self) {
+        if let Some(part) = self.content.last_mut() {
             part.cache_control = Some(EPHEMERAL);
         }
     }
-    let body = Body {
-        model: &request.model.model,
-        max_tokens: request.max_tokens,
-        stream: true,
-        // The API takes no temperature while the model thinks.
-        temperature: request.model.temperature.filter(|_| thinking.is_none()),
-        thinking,
-        system: system.into_iter().collect(),
-        tools,
-        messages,
-    };
-    serde_json::to_vec(&body).expect("a request is plain data: its keys are strings")
 }
 
 /// Returns how long the model may think: less than the whole answer, or not at all.

@@ -218,8 +218,57 @@ fn a_conversation_is_sent_as_the_api_wants_it() {
     assert_eq!(sent, 3, "the API refuses a message without content");
 }
 
+/// Returns the places of the breakpoints: `system`, `tools.0`, or a message and its block.
+fn breakpoints(body: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let marked = |value: &Value| value["cache_control"] == json!({"type": "ephemeral"});
+    let of = |name: String, blocks: &Value| {
+        let places = list(blocks).into_iter().enumerate().filter(|(_, block)| marked(block));
+        places.map(move |(i, _)| format!("{name}.{i}")).collect::<Vec<_>>()
+    };
+    let mut all = of("tools".into(), &body["tools"]);
+    all.extend(of("system".into(), &body["system"]));
+    for (i, message) in list(&body["messages"]).iter().enumerate() {
+        all.extend(of(i.to_string(), &message["content"]));
+    }
+    all
+}
+
 #[test]
-fn at_most_four_breakpoints_are_set_and_the_prefix_stays() {
+fn breakpoints_end_the_system_prompt_the_head_and_the_newest_two() {
+    let turn = |n: usize| {
+        let user = Message {
+            role: Role::User,
+            content: vec![Block::Text(format!("{n}")), Block::Text("and more".into())],
+        };
+        let content = vec![Block::Text("yes".into())];
+        [user, Message { role: Role::Assistant, content }]
+    };
+    let mut messages: Vec<Message> = (0..4).flat_map(turn).collect();
+    for (count, expected) in [
+        (1, vec!["system.0", "0.1"]),
+        // An answer that goes on: nothing of the model's is marked.
+        (2, vec!["system.0", "0.1"]),
+        (3, vec!["system.0", "0.1", "2.1"]),
+        (5, vec!["system.0", "0.1", "2.1", "4.1"]),
+        (7, vec!["system.0", "0.1", "4.1", "6.1"]),
+    ] {
+        let body = body_of(&request(messages[..count].to_vec()));
+        assert_eq!(breakpoints(&body), expected, "{count} messages");
+    }
+    // Without a system prompt the tools need a breakpoint of their own.
+    let mut bare = request(messages[..1].to_vec());
+    bare.system = " ".into();
+    assert_eq!(breakpoints(&body_of(&bare)), ["tools.0", "0.1"]);
+    bare.tools = Vec::new().into();
+    assert_eq!(breakpoints(&body_of(&bare)), ["0.1"]);
+    // A conversation that the model opens has no head.
+    messages.remove(0);
+    assert_eq!(breakpoints(&body_of(&request(messages))), ["system.0", "3.1", "5.1"]);
+}
+
+#[test]
+fn the_prefix_stays_whatever_is_marked() {
     let mut messages = Vec::new();
     let mut bodies = Vec::new();
     for turn in 0..5 {
@@ -235,6 +284,23 @@ fn at_most_four_breakpoints_are_set_and_the_prefix_stays() {
         let shared = plain[0].strip_suffix("]}").unwrap();
         assert!(plain[1].starts_with(shared), "{} {}", plain[0], plain[1]);
     }
+}
+
+#[test]
+fn what_is_counted_is_what_is_sent_but_for_the_answer() {
+    let mut request = request(vec![Message::user_text("x")]);
+    Arc::make_mut(&mut request.model).thinking_tokens = Some(2_000);
+    let mut sent = body_of(&request);
+    let counted: Value = serde_json::from_slice(&encode::count_body(&request)).unwrap();
+    for key in ["max_tokens", "stream"] {
+        assert!(sent.as_object_mut().unwrap().remove(key).is_some(), "{key}");
+    }
+    assert_eq!(counted, sent);
+    // A temperature is about the answer, too.
+    Arc::make_mut(&mut request.model).thinking_tokens = None;
+    assert_eq!(body_of(&request)["temperature"], 0.5);
+    let counted: Value = serde_json::from_slice(&encode::count_body(&request)).unwrap();
+    assert!(counted["temperature"].is_null());
 }
 
 #[test]

@@ -7,8 +7,32 @@ use serde_json::{Map, Value, json};
 use super::PROVIDER;
 use crate::as_object;
 
+/// The part of a request that the model reads, in the API's own shape.
+pub(super) struct Prompt {
+    pub tools: Vec<Value>,
+    pub messages: Vec<Value>,
+}
+
 /// Returns the body of a request; `max_tokens_field` is what this server calls the limit.
 pub(super) fn body(request: &ModelRequest, max_tokens_field: &str) -> Vec<u8> {
+    let Prompt { tools, messages } = prompt(request);
+    let mut body = Map::new();
+    body.insert("model".into(), json!(request.model.model));
+    body.insert(max_tokens_field.into(), json!(request.max_tokens));
+    if let Some(temperature) = request.model.temperature {
+        body.insert("temperature".into(), json!(temperature));
+    }
+    body.insert("stream".into(), json!(true));
+    body.insert("stream_options".into(), json!({"include_usage": true}));
+    if !tools.is_empty() {
+        body.insert("tools".into(), Value::Array(tools));
+    }
+    body.insert("messages".into(), Value::Array(messages));
+    Value::Object(body).to_string().into_bytes()
+}
+
+/// Returns what the model reads of a request.
+pub(super) fn prompt(request: &ModelRequest) -> Prompt {
     let mut messages = Vec::new();
     if !request.system.trim().is_empty() {
         messages.push(json!({"role": "system", "content": &*request.system}));
@@ -19,27 +43,15 @@ pub(super) fn body(request: &ModelRequest, max_tokens_field: &str) -> Vec<u8> {
             Role::Assistant => messages.extend(assistant(message)),
         }
     }
-    let mut body = Map::new();
-    body.insert("model".into(), json!(request.model.model));
-    body.insert(max_tokens_field.into(), json!(request.max_tokens));
-    if let Some(temperature) = request.model.temperature {
-        body.insert("temperature".into(), json!(temperature));
-    }
-    body.insert("stream".into(), json!(true));
-    body.insert("stream_options".into(), json!({"include_usage": true}));
-    if !request.tools.is_empty() {
-        let tools = request.tools.iter().map(|tool| {
-            let function = json!({
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": tool.input_schema,
-            });
-            json!({"type": "function", "function": function})
+    let tools = request.tools.iter().map(|tool| {
+        let function = json!({
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.input_schema,
         });
-        body.insert("tools".into(), tools.collect());
-    }
-    body.insert("messages".into(), Value::Array(messages));
-    Value::Object(body).to_string().into_bytes()
+        json!({"type": "function", "function": function})
+    });
+    Prompt { tools: tools.collect(), messages }
 }
 
 /// Adds a user's message: results first, each a message of its own, then everything that only a

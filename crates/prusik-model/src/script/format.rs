@@ -18,8 +18,15 @@ pub(super) struct File {
     /// Before each word of an answer.
     #[serde(default, deserialize_with = "pause_ms")]
     pub word_ms: u64,
+    /// What every request for a summary gets; without it, one that is made by rule.
+    pub summary: Option<Summary>,
     pub turns: Vec<Entry>,
 }
+
+/// An entry that stands for no turn.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "EntryFile")]
+pub(super) struct Summary(pub Entry);
 
 /// What the model answers in one turn, or in several.
 #[derive(Debug, Clone, Deserialize)]
@@ -243,6 +250,17 @@ impl TryFrom<EntryFile> for Entry {
     }
 }
 
+impl TryFrom<EntryFile> for Summary {
+    type Error = String;
+
+    fn try_from(file: EntryFile) -> Result<Self, String> {
+        if file.repeat.is_some() {
+            return Err("`summary` answers every request for one: leave `repeat` out".into());
+        }
+        Entry::try_from(file).map(Self)
+    }
+}
+
 impl CaseFile {
     fn is_blank(&self) -> bool {
         self.when.is_none() && self.usage.is_none() && self.error.is_none() && !self.answers()
@@ -259,7 +277,9 @@ impl TryFrom<CaseFile> for Case {
     fn try_from(file: CaseFile) -> Result<Self, String> {
         let answers = file.answers();
         match &file.error {
-            None if !answers => Err("a turn needs one of `say`, `call`, `stop` and `error`".into()),
+            None if !answers => {
+                Err("an answer needs one of `say`, `call`, `stop` and `error`".into())
+            }
             Some(Failure { times: None, .. }) if answers => Err(
                 "an `error` without `times` fails every attempt, so the answer beside it is never \
                  given: say how many `times` it fails, or remove the answer"

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use prusik_core::ids::{Attempt, Turn};
-use prusik_core::message::{Content, ToolResultBlock};
-use prusik_core::model::{ModelSpec, ToolDecl};
+use prusik_core::message::{Content, Role, ToolResultBlock};
+use prusik_core::model::{ModelSpec, ToolDecl, Usage};
 
 use super::*;
 
@@ -22,6 +22,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
     ModelRequest {
         turn: Turn(1),
         attempt: Attempt(1),
+        purpose: prusik_core::model::Purpose::Turn,
         model: Arc::new(model),
         max_tokens: 1_000,
         system: "You pay invoices.".into(),
@@ -130,7 +131,7 @@ fn a_turn_that_nobody_foresaw_names_what_the_results_were() {
     let first = script.answer(&request(start.clone())).unwrap();
     let error = script.answer(&request(after(start, first, "a surprise"))).unwrap_err();
     assert_eq!(error.kind, ModelErrorKind::Drift);
-    assert!(error.message.contains("no `when` of this turn holds"), "{error}");
+    assert!(error.message.contains("turn 2: no `when` of it holds"), "{error}");
     assert!(error.message.contains("list (ok): a surprise"), "{error}");
 }
 
@@ -196,6 +197,8 @@ fn mistakes_name_line_and_column() {
         ("turns:\n  - error: {kind: sever}\n", "s.yaml:2", "sever"),
         ("turns:\n  - call: [{tool: a, raw: b, arguments: {}}]\n", "s.yaml:2", "not both"),
         ("turns:\n  - stop: tired\n", "s.yaml:2", "tired"),
+        ("summary: {repeat: 2, say: b}\nturns: [{say: x}]\n", "s.yaml:1", "leave `repeat` out"),
+        ("summary: {}\nturns: [{say: x}]\n", "s.yaml:1", "needs one of"),
         ("turns: []\n", "s.yaml", "`turns` is empty"),
         ("delay_ms: 700000\nturns: [{say: x}]\n", "s.yaml:1", "longest pause"),
         ("turns: [\n", "s.yaml:", ""),
@@ -204,6 +207,143 @@ fn mistakes_name_line_and_column() {
     for (text, place, word) in cases {
         let error = Script::parse(text, "s.yaml").unwrap_err().to_string();
         assert!(error.starts_with(place) && error.contains(word), "{text:?} gave: {error}");
+    }
+}
+
+fn text(role: Role, text: &str) -> Message {
+    Message { role, content: vec![Block::Text(text.into())] }
+}
+
+/// A usage is what a provider with a perfect cache would count: four bytes a token.
+#[test]
+fn an_estimate_counts_the_whole_request() {
+    let script = Script::parse("turns: [{repeat: forever, say: 12345}]", "s").unwrap();
+    // The system prompt has 17 bytes; name and description of the tool 9, its schema 2.
+    let first = script.play(&request(vec![Message::user_text("x".repeat(100))])).unwrap();
+    assert_eq!(first.usage, UsageSource::Estimate);
+    let expected = Usage { input: 32, output: 2, ..Usage::default() };
+    assert_eq!(first.answer.usage, expected, "(17 + 11 + 100) / 4");
+    let call = ToolUse {
+        id: "1".into(),
+        name: "list".into(),
+        input: ToolInput::Json(json!({"a": [1, null, "\u{e4}\n"]})),
+    };
+    let json = json!({"b": true});
+    let content = vec![Content::Text("seen".into()), Content::Json(json)];
+    let result = ToolResultBlock { id: "1".into(), content, is_error: false };
+    let second = script.answer(&request(vec![
+        Message::user_text("x".repeat(100)),
+        Message { role: Role::Assistant, content: vec![Block::ToolUse(call)] },
+        Message { role: Role::User, content: vec![Block::ToolResult(result)] },
+    ]));
+    // Before: 128 and `list{"a":[1,null,"ä\n"]}` with 25 bytes. Fresh: `seen{"b":true}` with 14.
+    let expected = Usage { input: 4, output: 2, cache_read: 39, cache_write: 0 };
+    assert_eq!(second.unwrap().usage, expected);
+    let own = Script::parse("turns: [{say: a, usage: {in: 7}}]", "s").unwrap();
+    let played = own.play(&request(vec![Message::user_text("x")])).unwrap();
+    assert_eq!((played.usage, played.answer.usage.input), (UsageSource::Script, 7));
+}
+
+#[test]
+fn the_turn_is_counted_on_from_the_turns_that_are_gone() {
+    let head = |texts: &[&str]| {
+        let content = texts.iter().map(|text| Block::Text((*text).to_owned())).collect();
+        Message { role: Role::User, content }
+    };
+    let gone = "[history: turns 1 to 12]\n{}";
+    for (first, turn) in [
+        (head(&["task"]), 2),
+        (head(&["task", gone]), 14),
+        (head(&["task", "brief", gone]), 14),
+        // As a wire with one text for each message joins them.
+        (head(&[&format!("task\n\nbrief\n\n{gone}")]), 14),
+        (head(&["task", "They say [history: turns 1 to 12]"]), 2),
+        (head(&["task", "[history: turns 1 to many]"]), 2),
+        (head(&["task", "[history: turns 1 to 99999999999999]"]), 2),
+        (head(&["task", &format!("[history: turns 1 to {}]", u32::MAX)]), u32::MAX),
+    ] {
+        let messages = [first, text(Role::Assistant, "yes"), text(Role::User, gone)];
+        assert_eq!(turn_asked(&messages).0, turn, "{:?}", messages[0]);
+    }
+    let script = "turns: [{repeat: 12, say: before}, {say: \"= 'turn ' + string(turn)\"}]";
+    let script = Script::parse(script, "s").unwrap();
+    let answer = script.answer(&request(vec![head(&["task", gone])])).unwrap();
+    assert_eq!(said(&answer), "turn 13");
+}
+
+const ASKS: &str = "[compaction]\nSum it up.";
+
+#[test]
+fn a_request_for_a_summary_gets_one_made_by_rule() {
+    let script = "turns:\n  - call:\n    - { tool: read, arguments: { path: a.txt } }\n    - { tool: record, arguments: { kind: decision, text: Pay Ann first. } }\n";
+    let script = Script::parse(script, "s").unwrap();
+    let start = vec![Message::user_text("Pay all.")];
+    let first = script.answer(&request(start.clone())).unwrap();
+    let mut messages = after(start, first, "Ann: 12\nBob: 7");
+    messages[2].content.push(Block::Text(ASKS.into()));
+    let answer = script.answer(&request(messages.clone())).unwrap();
+    assert_eq!(answer.stop, StopReason::EndTurn);
+    let document: Value = serde_json::from_str(&said(&answer)).unwrap();
+    let expected = json!({
+        "asked": "Pay all.",
+        "done": [
+            "1.1 read {\"path\":\"a.txt\"}",
+            "1.2 record {\"kind\":\"decision\",\"text\":\"Pay Ann first.\"}",
+        ],
+        "learned": ["1.1: Ann: 12 Bob: 7", "1.2: Ann: 12 Bob: 7"],
+        "decided": ["Pay Ann first."],
+        "open": [],
+        "files": ["a.txt"],
+        "handles": [
+            {"handle": "1.1", "what": "read {\"path\":\"a.txt\"}"},
+            {"handle": "1.2", "what": "record {\"kind\":\"decision\",\"text\":\"Pay Ann first.\"}"},
+        ],
+    });
+    assert_eq!(document, expected);
+    // After a compaction the turns are numbered on, and what stood before is kept in short.
+    let gone = Block::Text("[history: turns 1 to 6]\nPaid Zoe.".into());
+    messages[0].content.push(gone);
+    let answer = script.answer(&request(messages.clone())).unwrap();
+    let document: Value = serde_json::from_str(&said(&answer)).unwrap();
+    assert_eq!(document["done"][0], "[history: turns 1 to 6] Paid Zoe.");
+    assert_eq!(document["handles"][0]["handle"], "7.1");
+    // Asked once more, because something was wrong with it.
+    messages.push(text(Role::Assistant, "{}"));
+    messages.push(text(Role::User, "[compaction]\n`asked` is missing."));
+    let again = script.answer(&request(messages)).unwrap();
+    assert_eq!(said(&again), said(&answer));
+}
+
+#[test]
+fn a_script_can_say_its_own_summary() {
+    let script = "
+summary:
+  cases:
+    - when: turn > 5
+      say: { asked: \"= task\", open: [late] }
+    - { error: { kind: overloaded, times: 1 }, say: no JSON }
+turns: [{ say: hello }]
+";
+    let script = Script::parse(script, "s").unwrap();
+    let mut asked = request(vec![Message {
+        role: Role::User,
+        content: vec![Block::Text("Pay.".into()), Block::Text(ASKS.into())],
+    }]);
+    let error = script.answer(&asked).unwrap_err();
+    assert!(error.message.contains("fails the summary before turn 1 on purpose"), "{error}");
+    asked.attempt = Attempt(2);
+    assert_eq!(said(&script.answer(&asked).unwrap()), "no JSON");
+    let late = Message {
+        role: Role::User,
+        content: ["Pay.", "[history: turns 1 to 9]", ASKS].map(|t| Block::Text(t.into())).into(),
+    };
+    let answer = script.answer(&request(vec![late])).unwrap();
+    let document: Value = serde_json::from_str(&said(&answer)).unwrap();
+    assert_eq!(document["open"], json!(["late"]));
+    // The word alone asks for nothing, and an older request for nothing more.
+    for content in ["[compaction]s are rare.", "What is a [compaction]?"] {
+        let answer = script.answer(&request(vec![Message::user_text(content)])).unwrap();
+        assert_eq!(said(&answer), "hello");
     }
 }
 

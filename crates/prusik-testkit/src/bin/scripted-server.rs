@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use prusik_model::Script;
 use prusik_testkit::long::{self, Correction, LongModel, Scenario};
-use prusik_testkit::{Brain, FaultPlan, LongWork, Options, ScriptedServer};
+use prusik_testkit::{Brain, FaultPlan, LongWork, Options, ScriptedServer, UsageBy};
 
 /// Answers as Anthropic Messages and OpenAI chat completions, from a script or as the model of long
 /// work
@@ -30,6 +30,9 @@ struct Args {
     /// What happens to the first requests, for example `overloaded,overloaded,cut:5`
     #[arg(long, default_value = "")]
     faults: FaultPlan,
+    /// Count what is read from and written to the cache by the services' published rules
+    #[arg(long)]
+    cache_rules: bool,
     /// A file that each request is appended to with its answer, as a line of JSON
     #[arg(long)]
     log: Option<PathBuf>,
@@ -86,6 +89,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         key: args.key,
         event_delay: Duration::from_millis(args.event_delay_ms),
         faults: args.faults,
+        usage: if args.cache_rules { UsageBy::CacheRules } else { UsageBy::Estimate },
         log: args.log,
     };
     let server = ScriptedServer::start(brain, options).await?;

@@ -44,6 +44,7 @@ fn request(messages: Vec<Message>, more: &[&str]) -> ModelRequest {
     ModelRequest {
         turn: Turn(1),
         attempt: Attempt(1),
+        purpose: prusik_core::model::Purpose::Turn,
         model: Arc::new(spec),
         max_tokens: 4_000,
         system: scenario.system().into(),

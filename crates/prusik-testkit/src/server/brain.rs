@@ -1,7 +1,7 @@
 //! What answers behind the wire: a script, or the model of long work.
 
-use prusik_core::model::{Answer, ModelError, ModelRequest};
-use prusik_model::Script;
+use prusik_core::model::{ModelError, ModelRequest};
+use prusik_model::{Played, Script, UsageSource};
 
 use crate::long::{LongModel, Scenario};
 
@@ -21,10 +21,13 @@ pub struct LongWork {
 }
 
 impl Brain {
-    pub fn answer(&self, request: &ModelRequest) -> Result<Answer, ModelError> {
+    pub fn play(&self, request: &ModelRequest) -> Result<Played, ModelError> {
         match self {
-            Self::Script(script) => script.answer(request),
-            Self::Long(long) => long.model.answer(request),
+            Self::Script(script) => script.play(request),
+            Self::Long(long) => {
+                let answer = long.model.answer(request)?;
+                Ok(Played { answer, usage: UsageSource::Estimate })
+            }
         }
     }
 

@@ -90,6 +90,8 @@ fn agent(rng: &mut Rng) -> Agent {
     Agent {
         on_failure: [leave, leave, park, OnFailure::Compensate][rng.usize(..4)],
         groups: groups(rng, &tools),
+        context: None,
+        ledger: Vec::new(),
         name: "clerk".to_owned(),
         system: "You are a clerk.".to_owned(),
         model: ModelSpec {

@@ -241,7 +241,7 @@ fn tools(sim: &Sim, process: usize) -> Tools {
         };
         tools.insert(name, Arc::new(SimTool { sim: sim.clone(), process, info }));
     }
-    Tools { model: Arc::new(SimModel { sim: sim.clone(), process }), tools }
+    Tools { model: Arc::new(SimModel { sim: sim.clone(), process }), summarizer: None, tools }
 }
 
 /// Does what a parked run asks for. The person who settles knows all, and waits until nothing can

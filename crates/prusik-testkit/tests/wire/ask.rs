@@ -61,6 +61,7 @@ pub fn request(provider: Provider, messages: Vec<Message>) -> ModelRequest {
     ModelRequest {
         turn: Turn(1),
         attempt: Attempt(1),
+        purpose: prusik_core::model::Purpose::Turn,
         model: Arc::new(model),
         max_tokens: 4_000,
         system: "Be brief.".into(),

@@ -4,6 +4,7 @@
 
 mod aimock;
 mod ask;
+mod cache;
 mod clients;
 mod long;
 mod sdk;

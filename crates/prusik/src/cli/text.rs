@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::IsTerminal;
 
+use prusik_core::budget::Spent;
 use prusik_core::ids::Timestamp;
 
 /// Colours, where the output is a terminal that wants them.
@@ -116,6 +117,23 @@ pub fn usd(nano_usd: u64) -> String {
     }
 }
 
+/// Returns what a run's tokens were made of, as providers counted them; none if none did.
+pub fn made_of(spent: &Spent) -> Option<String> {
+    let percent = spent.cache_read_percent()?;
+    let saved = match spent.saved_nano_usd {
+        0 => String::new(),
+        saved @ 1.. => format!(" · {} saved", usd(saved.unsigned_abs())),
+        lost => format!(" · {} more than without a cache", usd(lost.unsigned_abs())),
+    };
+    Some(format!(
+        "in: {} from the cache ({percent}%), {} written to it, {} fresh · out: {}{saved}",
+        count(spent.cache_read),
+        count(spent.cache_write),
+        count(spent.input_fresh),
+        count(spent.output),
+    ))
+}
+
 /// Returns a length of time: `42 ms`, `3.1 s`, `2 min 5 s`.
 pub fn duration(ms: u64) -> String {
     match ms {
@@ -161,6 +179,25 @@ mod tests {
         assert_eq!(count(12), "12");
         assert_eq!(duration(3_140), "3.1 s");
         assert_eq!(duration(125_000), "2 min 5 s");
+    }
+
+    #[test]
+    fn tokens_are_told_apart() {
+        assert_eq!(made_of(&Spent::default()), None);
+        let spent = Spent {
+            input_fresh: 1_000,
+            cache_read: 8_000,
+            cache_write: 1_000,
+            output: 70,
+            ..Spent::default()
+        };
+        let plain = "in: 8,000 from the cache (80%), 1,000 written to it, 1,000 fresh · out: 70";
+        assert_eq!(made_of(&spent).unwrap(), plain);
+        let saving = Spent { saved_nano_usd: 4_200_000, ..spent };
+        assert_eq!(made_of(&saving).unwrap(), format!("{plain} · $0.0042 saved"));
+        let losing = Spent { saved_nano_usd: -4_200_000, ..spent };
+        let dearer = format!("{plain} · $0.0042 more than without a cache");
+        assert_eq!(made_of(&losing).unwrap(), dearer);
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prusik_core::event::{
-    CloseHow, Event, Found, GroupClosingStarted, Kept, ParkReason, PlannedCall, PromptReason,
-    Resolver, Verdict,
+    CloseHow, CompactHow, ContextCompacted, Event, Found, GroupClosingStarted, Kept, ParkReason,
+    PlannedCall, PromptReason, Resolver, Verdict,
 };
 use prusik_core::ids::{CallId, Timestamp, Turn};
+use prusik_core::ledger::Author;
 use prusik_core::message::ToolInput;
 use prusik_core::outcome::Outcome;
 use prusik_core::run::{COMMIT_GROUP, Definition, State, UNDO_GROUP, calls_of, text_of};
@@ -150,6 +151,7 @@ impl Timeline {
                     PromptReason::Repair => "sent back",
                     PromptReason::Loop => "told about a loop",
                     PromptReason::Person => "told by a person",
+                    PromptReason::Ledger => "told about the ledger",
                 };
                 vec![paint.dim(&format!("  → {who}: {}", one_line(&prompted.text, MESSAGE_CHARS)))]
             }
@@ -182,6 +184,39 @@ impl Timeline {
                 let by = printable(&wish.by);
                 vec![paint.yellow(&format!("✗ cancelled by {by}, once the group is closed"))]
             }
+            Event::EntryRecorded(recorded) => {
+                let entry = &recorded.entry;
+                let text = one_line(&entry.note.text, MESSAGE_CHARS);
+                let by = match &entry.author {
+                    Author::Model(_) => String::new(),
+                    Author::Agent | Author::Contract(_) | Author::Person(_) | Author::Word(_) => {
+                        format!(", by {}", printable(&entry.author.words()))
+                    }
+                };
+                let old =
+                    entry.supersedes.map_or(String::new(), |old| format!(" (not {old} any more)"));
+                let line = format!("  ✎ {} {}: {text}{old}{by}", entry.id, entry.note.kind);
+                vec![paint.cyan(&line)]
+            }
+            Event::CompactionRequested(wish) => {
+                let by = printable(&wish.by);
+                vec![paint.cyan(&format!("⇊ {by} wants the context compacted"))]
+            }
+            Event::CompactionStarted(started) => {
+                let line = format!(
+                    "  ⇊ {} tokens of context: a summary of turns 1 to {} is asked for",
+                    started.tokens, started.through
+                );
+                vec![paint.dim(&line)]
+            }
+            Event::SummaryAnswered(answered) => match &answered.refused {
+                None => Vec::new(),
+                Some(refused) => {
+                    let problems = one_line(&refused.problems.join("; "), MESSAGE_CHARS);
+                    vec![paint.yellow(&format!("  ! the summary is refused: {problems}"))]
+                }
+            },
+            Event::ContextCompacted(compacted) => vec![paint.cyan(&compacted_line(compacted))],
             Event::RunStarted(_) | Event::CallsStarted(_) | Event::RunFinished(_) => Vec::new(),
         }
     }
@@ -346,6 +381,25 @@ pub fn park_reason(reason: &ParkReason) -> String {
         }
         ParkReason::Interrupted => "you stopped it".to_owned(),
     }
+}
+
+fn compacted_line(compacted: &ContextCompacted) -> String {
+    let what = match (compacted.how, &compacted.replaced) {
+        (CompactHow::Summarized, Some(replaced)) => {
+            format!("a summary stands for turns 1 to {}", replaced.through)
+        }
+        (CompactHow::Outlined, Some(replaced)) => {
+            format!("an outline stands for turns 1 to {}", replaced.through)
+        }
+        (CompactHow::Folded | CompactHow::Summarized | CompactHow::Outlined, _) => {
+            format!("{} old results are folded", compacted.folded.len())
+        }
+    };
+    let ContextCompacted { tokens_before, tokens_after, checked, .. } = compacted;
+    format!(
+        "⇊ context: {tokens_before} to {tokens_after} tokens, {what}; {} checks hold",
+        checked.len()
+    )
 }
 
 fn join(calls: &[CallId]) -> String {

@@ -235,6 +235,11 @@ impl Teller {
                 | Event::CompensationPlanned(_)
                 | Event::GroupClosingStarted(_)
                 | Event::CancelRequested(_)
+                | Event::EntryRecorded(_)
+                | Event::CompactionRequested(_)
+                | Event::CompactionStarted(_)
+                | Event::SummaryAnswered(_)
+                | Event::ContextCompacted(_)
                 | Event::RunFinished(_) => {}
             }
         }

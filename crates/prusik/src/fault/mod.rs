@@ -141,5 +141,10 @@ pub fn world(
         let effect = effect(&name);
         (name, tool::FaultyTool::over(tool, faults, effect, children.cloned()))
     });
-    Ok(World { tools: tools.collect(), model: model::FaultyModel::over(world.model, faults) })
+    let faulty = |model| model::FaultyModel::over(model, faults);
+    Ok(World {
+        tools: tools.collect(),
+        model: faulty(world.model),
+        summarizer: world.summarizer.map(faulty),
+    })
 }

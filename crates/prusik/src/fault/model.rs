@@ -44,4 +44,8 @@ impl Model for FaultyModel {
         }
         self.inner.answer(request, progress).await
     }
+
+    async fn count_tokens(&self, request: &ModelRequest) -> Result<Option<u64>, ModelError> {
+        self.inner.count_tokens(request).await
+    }
 }

@@ -398,6 +398,8 @@ impl Parts {
             limits: self.said.limits,
             on_failure: self.said.on_failure,
             groups: self.said.groups.clone(),
+            context: None,
+            ledger: Vec::new(),
         })
     }
 }

@@ -9,7 +9,7 @@ use prusik_core::budget::Budget;
 use prusik_core::event::{CompensationPlanned, Event, ParkReason, Verdict};
 use prusik_core::ids::{CallId, RunId, Seq, Timestamp};
 use prusik_core::input::Input;
-use prusik_core::run::{Program, Status, Transcript, undo_preview};
+use prusik_core::run::{Changes, Program, Status, undo_preview};
 use prusik_engine::{Engine, EngineError, Held, World, now};
 use prusik_store::{Filter, MemoryStore, RunRow, Signal, SqliteStore, Store, StoreError};
 
@@ -304,11 +304,11 @@ impl Prusik {
     /// Returns what [`Prusik::compensate`] would do.
     pub async fn undo_plan(&self, run: &RunId) -> Result<CompensationPlanned, Error> {
         let loaded = self.show(run).await?;
-        let mut transcript = Transcript::default();
+        let mut changes = Changes::default();
         for fact in self.events(run).await? {
-            transcript.absorb(&fact.event);
+            changes.absorb(&fact.event);
         }
-        Ok(undo_preview(loaded.core().definition(), loaded.state(), &transcript))
+        Ok(undo_preview(loaded.core().definition(), loaded.state(), &changes))
     }
 
     /// Ends a run where it stands; nothing is undone but what its open groups did.

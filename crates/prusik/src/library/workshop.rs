@@ -167,7 +167,7 @@ pub(crate) fn world(
         .collect();
     let effect =
         |name: &str| agent.tool(name).map_or(EffectClass::Write, |tool| tool.contract.effect);
-    fault::world(World { model, tools }, effect, toolbox.children().as_ref())
+    fault::world(World { model, summarizer: None, tools }, effect, toolbox.children().as_ref())
 }
 
 /// What a run needs to go on.

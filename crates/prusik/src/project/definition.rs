@@ -106,6 +106,8 @@ impl Project {
             system: self.system_prompt(agent),
             model,
             groups: self.groups_of(&tools, &mut errors),
+            context: None,
+            ledger: Vec::new(),
             tools,
             budget: self.budget(agent),
             output: agent.output.clone(),

@@ -10,7 +10,9 @@ use prusik_core::event::{
     ParkReason, PlannedCall, PromptReason, Prompted, Resolver, RunFinished, RunForked, RunParked,
     RunRecovered, RunResumed, RunStarted, Undoing, Verdict,
 };
+use prusik_core::event::{CompactHow, CompactReason, Invariant};
 use prusik_core::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
+use prusik_core::ledger::{Author, EntryKind};
 use prusik_core::message::{
     Block, Content, Handle, Image, OpaqueBlock, ToolInput, ToolResultBlock, ToolUse,
 };
@@ -18,7 +20,7 @@ use prusik_core::model::{ModelError, ModelErrorKind, StopReason, Usage};
 use prusik_core::outcome::{Failure, Outcome, ToolResult};
 use serde_json::json;
 
-use super::variants;
+use super::{context, variants};
 
 const CALL: CallId = CallId { turn: Turn(3), index: 1 };
 const OTHER: CallId = CallId { turn: Turn(3), index: 2 };
@@ -51,6 +53,11 @@ pub fn inner_variants() -> Vec<(&'static str, BTreeSet<String>)> {
         ("Undoing", variants::<Undoing>()),
         ("CloseHow", variants::<CloseHow>()),
         ("AfterClosing", variants::<AfterClosing>()),
+        ("EntryKind", variants::<EntryKind>()),
+        ("Author", variants::<Author>()),
+        ("CompactReason", variants::<CompactReason>()),
+        ("CompactHow", variants::<CompactHow>()),
+        ("Invariant", variants::<Invariant>()),
     ]
 }
 
@@ -75,6 +82,11 @@ pub fn all() -> BTreeMap<&'static str, Vec<Event>> {
         ("compensation_planned", compensation_planned()),
         ("group_closing_started", group_closing_started()),
         ("cancel_requested", vec![Event::CancelRequested(wish())]),
+        ("entry_recorded", context::entry_recorded()),
+        ("compaction_requested", context::compaction_requested()),
+        ("compaction_started", context::compaction_started()),
+        ("summary_answered", context::summary_answered()),
+        ("context_compacted", context::context_compacted()),
         ("run_finished", run_finished()),
     ])
 }
@@ -182,6 +194,7 @@ fn failure() -> Failure {
         landed: false,
         advice: Some("Wait.".into()),
         at: vec!["/a/0".into(), String::new()],
+        whole: None,
     }
 }
 
@@ -231,6 +244,8 @@ fn call_completed() -> Vec<Event> {
     events.push(completed(ok(), Some(undo)));
     events.push(completed(ok(), Some(Undoing::Impossible { reason: "no id".into() })));
     events.push(completed(Outcome::Deferred { group: "order".into() }, None));
+    let whole = Some(Handle { digest: Digest::of(b"unfit"), bytes: 5 });
+    events.push(completed(Outcome::Failed(Failure { whole, ..plain_failure() }), None));
     events
 }
 
@@ -267,8 +282,13 @@ fn call_settled() -> Vec<Event> {
 }
 
 fn prompted() -> Vec<Event> {
-    let reasons =
-        [PromptReason::Continue, PromptReason::Repair, PromptReason::Loop, PromptReason::Person];
+    let reasons = [
+        PromptReason::Continue,
+        PromptReason::Repair,
+        PromptReason::Loop,
+        PromptReason::Person,
+        PromptReason::Ledger,
+    ];
     reasons.map(|why| Event::Prompted(Prompted { text: "Go on.".into(), why })).into()
 }
 

@@ -95,6 +95,18 @@ fn an_answer_that_is_not_what_it_promises_is_a_failure_that_took_effect() {
 }
 
 #[test]
+fn a_failure_names_all_of_a_result_that_it_cannot_quote() {
+    let small = |contract: &mut prusik_core::contract::Contract| contract.result_bytes_max = 40;
+    let mut story = begin_with(agents::with_contract("look", small));
+    let result = ToolResult::text("0123456789".repeat(50));
+    let problem = "at the top: it is not an object".to_owned();
+    story
+        .answers(asks([("look", json!({"n": 1}))]))
+        .replies("1.1", Reply::Unfit { result, problem });
+    tell!(story);
+}
+
+#[test]
 fn a_server_that_says_when_to_come_back_is_believed_within_the_deadline() {
     let mut story = begin_with(agents::with_contract("look", |look| {
         look.retry = RetryPolicy { deadline_ms: Some(5_000), attempts_max: 9, ..RetryPolicy::TOOL };

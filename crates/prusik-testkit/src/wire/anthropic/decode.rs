@@ -8,10 +8,11 @@ use prusik_core::message::{
     Block, Content, Image, Message, OpaqueBlock, Role, ToolInput, ToolResultBlock, ToolUse,
 };
 use prusik_core::model::{ModelRequest, ModelSpec, ToolDecl};
+use prusik_model::turn_asked;
 use serde_json::{Map, Value};
 
 use super::PROVIDER;
-use crate::wire::{Decoded, Refusal, Shape, is_tool_name, object_of, push_message, turn_of};
+use crate::wire::{Decoded, Refusal, Shape, is_tool_name, object_of, push_message};
 
 const KNOWN_KEYS: [&str; 21] = [
     "cache_control",
@@ -35,6 +36,20 @@ const KNOWN_KEYS: [&str; 21] = [
     "tools",
     "top_k",
     "top_p",
+];
+/// What a question for a count of tokens may hold: what is about the answer is not taken.
+const COUNTED_KEYS: [&str; 11] = [
+    "cache_control",
+    "context_management",
+    "mcp_servers",
+    "messages",
+    "model",
+    "output_config",
+    "output_format",
+    "system",
+    "thinking",
+    "tool_choice",
+    "tools",
 ];
 /// The service takes at most this many cache breakpoints.
 const CACHE_BREAKPOINTS_MAX: usize = 4;
@@ -67,8 +82,9 @@ pub fn decode(body: &Value) -> Result<Decoded, Refusal> {
         price: None,
     };
     let request = ModelRequest {
-        turn: turn_of(&messages),
+        turn: turn_asked(&messages),
         attempt: Attempt(1),
+        purpose: prusik_core::run::purpose_of(&messages),
         model: Arc::new(model),
         max_tokens,
         system: system(object.get("system"))?.into(),
@@ -77,6 +93,21 @@ pub fn decode(body: &Value) -> Result<Decoded, Refusal> {
     };
     let stream = object.get("stream").and_then(Value::as_bool).unwrap_or(false);
     Ok(Decoded { request, shape: Shape { stream, stream_usage: true } })
+}
+
+/// Checks a request that asks how many tokens a prompt has.
+///
+/// Source: <https://platform.claude.com/docs/en/api/messages-count-tokens>.
+pub fn check_count(body: &Value) -> Result<(), Refusal> {
+    let object =
+        object_of(body, &COUNTED_KEYS, |key| format!("{key}: Extra inputs are not permitted"))?;
+    required(object, "model")?.as_str().ok_or_else(|| not("model", "string"))?;
+    check_cache_breakpoints(body)?;
+    thinking(object, u32::MAX, None)?;
+    check_pairs(&messages(required(object, "messages")?)?)?;
+    system(object.get("system"))?;
+    tools(object.get("tools"))?;
+    Ok(())
 }
 
 fn required<'a>(object: &'a Map<String, Value>, key: &str) -> Result<&'a Value, Refusal> {

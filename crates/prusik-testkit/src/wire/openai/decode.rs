@@ -7,9 +7,10 @@ use prusik_core::message::{
     Block, Content, Image, Message, Role, ToolInput, ToolResultBlock, ToolUse,
 };
 use prusik_core::model::{ModelRequest, ModelSpec, ToolDecl};
+use prusik_model::turn_asked;
 use serde_json::{Map, Value};
 
-use crate::wire::{Decoded, Refusal, Shape, is_tool_name, object_of, push_message, turn_of};
+use crate::wire::{Decoded, Refusal, Shape, is_tool_name, object_of, push_message};
 
 const KNOWN_KEYS: [&str; 27] = [
     "frequency_penalty",
@@ -67,8 +68,9 @@ pub fn decode(body: &Value) -> Result<Decoded, Refusal> {
         price: None,
     };
     let request = ModelRequest {
-        turn: turn_of(&messages),
+        turn: turn_asked(&messages),
         attempt: Attempt(1),
+        purpose: prusik_core::run::purpose_of(&messages),
         model: Arc::new(model),
         max_tokens,
         system: system.into(),

@@ -15,7 +15,7 @@ use crate::cli::args::{EventsArgs, RunStatus, RunsArgs, RunsCommand};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::jsonl::event_object;
 use crate::cli::live::put;
-use crate::cli::text::{Paint, count, duration, instant, one_line, printable, usd};
+use crate::cli::text::{Paint, count, duration, instant, made_of, one_line, printable, usd};
 use crate::cli::timeline::Timeline;
 use crate::cli::values;
 use crate::library::{Fact, Prusik};
@@ -115,6 +115,7 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
         let object = json!({
             "run": id, "agent": state.started.agent, "task": state.started.task,
             "definition": state.started.definition, "status": state.status, "spent": state.spent,
+            "cache_read_percent": state.spent.cache_read_percent(),
             "budget": state.budget, "in_doubt": state.doubts(), "open_calls": open, "records": state.seq,
             "created_ms": state.created, "updated_ms": state.updated,
         });
@@ -149,6 +150,9 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
         usd(spent.nano_usd),
         duration(spent.wall_ms)
     ));
+    if let Some(line) = made_of(&spent) {
+        put(&format!("{}\n", paint.dim(&line)));
+    }
     put(&status_lines(place, loaded.core(), paint));
     Ok(Exit::Done)
 }
