@@ -15,7 +15,7 @@ use super::words;
 
 /// How much a summarizer says that says too much, in bytes.
 const TOO_LONG_BYTES: usize = 200_000;
-/// How the earlier summary begins in what LangChain sends, and how it ends there.
+/// How the earlier summary begins in what `LangChain` sends, and how it ends there.
 const EARLIER: (&str, &str) = ("Here is a summary of the conversation to date:", "</message>");
 /// How it begins in what Prusik sends.
 const HISTORY: &str = "[history: ";

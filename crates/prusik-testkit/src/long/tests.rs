@@ -54,11 +54,11 @@ fn request(messages: Vec<Message>, more: &[&str]) -> ModelRequest {
 }
 
 fn calls(answer: &Answer) -> Vec<&ToolUse> {
-    let call = |block| match block {
-        &Block::ToolUse(ref call) => Some(call),
+    let calls = answer.content.iter().filter_map(|block| match block {
+        Block::ToolUse(call) => Some(call),
         Block::Text(_) | Block::Opaque(_) | Block::ToolResult(_) => None,
-    };
-    answer.content.iter().filter_map(call).collect()
+    });
+    calls.collect()
 }
 
 fn arguments(call: &ToolUse) -> &Value {
