@@ -442,16 +442,12 @@ impl Run {
         let agent_loop = self.state.agent_loop();
         let policy = self.definition.agent().context.as_ref();
         // `settle` has parked the run if this cannot be paid for.
-        let mut max_tokens = budget::before_model(&self.state, &self.definition, now).ok()?;
+        let max_tokens = budget::before_model(&self.state, &self.definition, now).ok()?;
         let (purpose, model, messages) = match (&agent_loop.summary, policy) {
             (Some(wanted), Some(policy)) => {
                 let bytes_max = policy.summary_bytes_max;
                 let messages = context::ask_for_summary(transcript, wanted, bytes_max);
-                let model = self.definition.summarizer();
-                // A token is a byte at least; half of them is generous.
-                let longest = u32::try_from(bytes_max / 2).unwrap_or(u32::MAX);
-                max_tokens = max_tokens.min(longest).min(model.max_tokens);
-                (Purpose::Summary, model, messages)
+                (Purpose::Summary, self.definition.summarizer(), messages)
             }
             (Some(_), None) | (None, _) => {
                 // It is made smaller first.

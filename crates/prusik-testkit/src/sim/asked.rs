@@ -177,9 +177,11 @@ fn remembered(messages: &[Arc<Message>], memory: &Memory) -> Vec<String> {
         .iter()
         .flat_map(|message| &message.content)
         .filter_map(|block| match block {
-            Block::Text(text) => Some(unindented(text)),
+            // What a person says stands as it was said, an entry as one.
+            Block::Text(text) => Some([text.clone(), unindented(text)]),
             Block::Opaque(_) | Block::ToolUse(_) | Block::ToolResult(_) => None,
         })
+        .flatten()
         .collect();
     let recorded = |entry: &Entry| {
         uses(messages).any(|tool_use| match &tool_use.input {
@@ -196,8 +198,7 @@ fn remembered(messages: &[Arc<Message>], memory: &Memory) -> Vec<String> {
         })
     };
     let told = |entry: &Entry| {
-        let own: Vec<String> = entry.note.texts().map(unindented).collect();
-        texts.iter().any(|text| own.iter().all(|own| text.contains(own)))
+        texts.iter().any(|text| entry.note.texts().all(|own| text.contains(own)))
     };
     let held = memory.held().iter().filter(|entry| !told(entry) && !recorded(entry));
     task.into_iter().chain(held.map(|entry| format!("{} is gone: {entry:?}", entry.id))).collect()

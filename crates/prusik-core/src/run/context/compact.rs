@@ -83,12 +83,15 @@ impl Draft<'_> {
             return;
         };
         // The request for a summary is the prompt itself and a little more.
-        let summary_tokens = policy.summary_bytes_max / 2;
-        let can_ask = before.saturating_add(summary_tokens) < policy.window_tokens;
+        let (through, tokens) = (boundary.through, before);
+        let wanted = SummaryWanted { why: why.clone(), through, refused: None };
+        let asking = summary::bytes_of_asking(&wanted, policy.summary_bytes_max);
+        let more = self.state.context.tokens_of(asking);
+        let more = more.saturating_add(summary::tokens_max(policy.summary_bytes_max));
+        let can_ask = before.saturating_add(more) < policy.window_tokens;
         if why == CompactReason::Refused || !can_ask {
             self.outline(policy, transcript, &boundary, why);
         } else {
-            let (through, tokens) = (boundary.through, before);
             self.emit(Event::CompactionStarted(CompactionStarted { why, through, tokens }));
         }
     }
