@@ -31,7 +31,7 @@ impl World {
         let text = |text: String| vec![Block::Text(text)];
         let json = |value: &Value| vec![Block::Text(value.to_string())];
         let end = StopReason::EndTurn;
-        let choice = if self.calm { 0 } else { self.pick(32) };
+        let choice = if self.calm { 0 } else { self.pick(48) };
         let wrong = match choice {
             14 => ("empty", text(String::new()), end),
             15 => ("prose", text("So far all is well.".to_owned()), end),
