@@ -12,7 +12,7 @@ use prusik_core::run::RECORD;
 
 use super::memory::{Memory, unindented};
 use super::session::TASK;
-use super::world::{Invariant, World};
+use super::world::{Invariant, Process, World};
 
 /// Requests of a run that later ones are compared with.
 const ASKED_KEPT: usize = 16;
@@ -34,6 +34,13 @@ pub struct Asked {
     said: Vec<Said>,
 }
 
+/// What comes before the messages: the same in every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Declared {
+    digest: Digest,
+    bytes: usize,
+}
+
 /// A message, such that what is sent the same is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Said {
@@ -44,39 +51,40 @@ struct Said {
 impl World {
     /// Checks that a request shows what it must, as it must.
     pub fn is_shown(&mut self, process: usize, request: &ModelRequest) {
-        let run = self.processes[process].run;
-        let memory = self.processes[process].memory.clone();
         let (turn, attempt) = (request.turn, request.attempt);
         let base = without_request(&request.messages);
-        let problems = remembered(&base, &memory)
+        let memory = &self.processes[process].memory;
+        let problems: Vec<(Invariant, String)> = remembered(&base, memory)
             .into_iter()
             .map(|problem| (Invariant::Remembers, problem))
-            .chain(turns_shown(&base, &memory).map(|problem| (Invariant::Compactions, problem)))
-            .chain(purpose(request, &memory).map(|problem| (Invariant::Compactions, problem)))
-            .collect::<Vec<_>>();
+            .chain(turns_shown(&base, memory).map(|problem| (Invariant::Compactions, problem)))
+            .chain(purpose(request, memory).map(|problem| (Invariant::Compactions, problem)))
+            .collect();
         for (invariant, problem) in problems {
             self.violate(invariant, format!("turn {turn}, attempt {attempt}: {problem}"));
         }
-        self.fits(request, &memory);
-        let declared = declared(request);
+        let declared = Declared::of(request);
         let known = *self.declared.get_or_insert(declared);
         self.check(Invariant::Prefix, known == declared, || {
             format!("turn {turn} has other tools, or another system prompt")
         });
-        let Some(shadow) = &self.processes[process].shadow else { return };
+        self.fits(process, request);
+        let Process { shadow: Some(shadow), memory, run, .. } = &self.processes[process] else {
+            return;
+        };
         let same = shadow.transcript().is_some_and(|transcript| {
             let messages = transcript.messages();
             messages.len() == base.len() && messages.iter().zip(&base).all(|(a, b)| **a == **b)
         });
-        let label = shadow.state().label();
-        let (head, compactions) = (shadow.head(), shadow.state().view.compactions);
+        let (label, shown) = (shadow.state().label(), memory.sources().clone());
+        let said = base.iter().map(|message| said(message)).collect();
+        let (run, head, compactions) = (*run, shadow.head(), shadow.state().view.compactions);
         self.check(Invariant::ReplayIsLive, same, || {
             format!("turn {turn}: the messages are not those of the journal")
         });
-        self.check(Invariant::Labels, memory.sources().is_subset(&label.sources), || {
-            format!("{:?} were shown, and the label is {label:?}", memory.sources())
+        self.check(Invariant::Labels, shown.is_subset(&label.sources), || {
+            format!("{shown:?} were shown, and the label is {label:?}")
         });
-        let said = base.iter().map(|message| said(message)).collect();
         let asked = Asked { process, head, turn, attempt, compactions, said };
         self.follows(run, &asked);
         let book = &mut self.books[run];
@@ -112,9 +120,9 @@ impl World {
         });
     }
 
-    fn fits(&mut self, request: &ModelRequest, memory: &Memory) {
+    fn fits(&mut self, process: usize, request: &ModelRequest) {
         let tokens = self.tokens_of(request);
-        let Some(room) = memory.room() else { return };
+        let Some(room) = self.processes[process].memory.room() else { return };
         let fits = request.purpose == Purpose::Summary || tokens <= room;
         self.check(Invariant::Window, fits, || {
             format!("turn {} has {tokens} tokens, and {room} have room", request.turn)
@@ -123,15 +131,9 @@ impl World {
 
     /// Returns the tokens of a request, as the provider counts them.
     pub fn tokens_of(&self, request: &ModelRequest) -> u64 {
-        let tools: usize = request
-            .tools
-            .iter()
-            .map(|tool| {
-                tool.name.len() + tool.description.len() + tool.input_schema.to_string().len()
-            })
-            .sum();
+        let declared = self.declared.map_or(0, |declared| declared.bytes);
         let blocks = request.messages.iter().flat_map(|message| &message.content);
-        let bytes = request.system.len() + tools + blocks.map(bytes).sum::<usize>();
+        let bytes = declared + blocks.map(bytes).sum::<usize>();
         bytes as u64 / self.plan.token_bytes
     }
 }
@@ -149,9 +151,16 @@ pub fn bytes(block: &Block) -> usize {
     }
 }
 
-fn declared(request: &ModelRequest) -> Digest {
-    let tools = serde_json::to_vec(&*request.tools).expect("tools are plain data");
-    Digest::of_parts(&[request.system.as_bytes(), &tools])
+impl Declared {
+    fn of(request: &ModelRequest) -> Self {
+        let mut declared = request.system.to_string();
+        for tool in &*request.tools {
+            declared += &tool.name;
+            declared += &tool.description;
+            declared += &tool.input_schema.to_string();
+        }
+        Self { digest: Digest::of(declared.as_bytes()), bytes: declared.len() }
+    }
 }
 
 /// Returns the messages without what asks for a summary.

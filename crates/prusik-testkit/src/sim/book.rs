@@ -321,16 +321,37 @@ impl World {
         if records.is_empty() || records.len() != states.len() {
             return;
         }
+        let definition = std::sync::Arc::clone(&self.definition);
+        let all = match Run::replay(definition, &records) {
+            Ok(all) => all,
+            Err(error) => return self.violate(Invariant::ReplayIsLive, error.to_string()),
+        };
+        self.check(Invariant::ReplayIsLive, Some(all.state()) == states.last(), || {
+            "replayed as a whole it is not what it was live".to_owned()
+        });
         for through in [records.len(), 1 + self.pick(records.len()), 1 + self.pick(records.len())] {
-            if let Err(detail) = self.replays(&records, &states, through) {
+            if let Err(detail) = self.replays(&records, &states, through, &all) {
                 self.violate(Invariant::ReplayIsLive, detail);
             }
         }
     }
 
-    fn replays(&self, records: &[Record], states: &[State], through: usize) -> Result<(), String> {
+    fn replays(
+        &self,
+        records: &[Record],
+        states: &[State],
+        through: usize,
+        all: &Run,
+    ) -> Result<(), String> {
         let definition = || std::sync::Arc::clone(&self.definition);
-        let part = Run::replay(definition(), &records[..through]).map_err(|e| e.to_string())?;
+        let replayed;
+        let part = if through == records.len() {
+            all
+        } else {
+            let part = Run::replay(definition(), &records[..through]);
+            replayed = part.map_err(|error| error.to_string())?;
+            &replayed
+        };
         if *part.state() != states[through - 1] {
             return Err(format!("replayed to record {through} it is not what it was live"));
         }
@@ -341,7 +362,6 @@ impl World {
         if Some(whole.state()) != states.last() {
             return Err(format!("on a snapshot at record {through} it is not what it was live"));
         }
-        let all = Run::replay(definition(), records).map_err(|error| error.to_string())?;
         let from = usize::try_from(whole.state().view.from_seq.0).unwrap_or(usize::MAX);
         let last = records.get(from - 1..).unwrap_or_default().iter();
         let events: Result<Vec<_>, _> =

@@ -10,6 +10,7 @@ use prusik_core::run::{Definition, Run};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::asked::Declared;
 use super::book::Book;
 use super::ledger::Ledger;
 use super::memory::Memory;
@@ -183,7 +184,7 @@ pub struct World {
     pub story: Option<Vec<String>>,
     pub calm: bool,
     /// The system prompt and the tools of the first request.
-    pub declared: Option<Digest>,
+    pub declared: Option<Declared>,
     began: Instant,
     skew_ms: i64,
     looks: u64,
