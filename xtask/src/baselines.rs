@@ -98,7 +98,7 @@ fn strategy(args: &Args, root: &Path, logs: &Path, name: &str) -> Result<Value> 
     drop(server);
     let mut account = command(root.join("target/debug/account"), root, &[]);
     account.arg(&log);
-    report["account"] = printed(account)?;
+    report["account"] = printed(account).with_context(|| format!("after {report}"))?;
     report["summary_fault"] = json!(args.summary_fault);
     Ok(report)
 }

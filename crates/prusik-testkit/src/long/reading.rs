@@ -4,13 +4,10 @@ use std::borrow::Cow;
 
 use prusik_core::message::{Block, Content, Message, Role, ToolInput, ToolResultBlock, ToolUse};
 use prusik_core::model::{ModelRequest, ToolDecl};
+use prusik_core::run::{HISTORY, RECORD};
 
-use super::RECORD;
 use super::scenario::WORK;
 use super::words::{self, Decision, Question};
-
-/// The line with which the head of a compacted conversation says what it stands for.
-const HISTORY: &str = "[history: turns 1 to ";
 
 /// Everything of the scenario that stands in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,6 +7,7 @@ use prusik_core::ids::{Attempt, Turn};
 use prusik_core::message::{Block, Content, Message, Role, ToolInput, ToolResultBlock, ToolUse};
 use prusik_core::model::{Answer, ModelErrorKind, ModelRequest, ModelSpec, StopReason, ToolDecl};
 use prusik_core::outcome::Reply;
+use prusik_core::run::{RECALL, RECORD};
 use prusik_tool::{CallAttempt, Tool};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
