@@ -1,5 +1,6 @@
 //! `cargo xtask`: what CI and people run. Each command has a file of its own.
 
+mod baselines;
 mod bench;
 mod command;
 mod docs;
@@ -30,6 +31,8 @@ enum Command {
     Test,
     /// Measure what the design promises
     Bench(bench::Args),
+    /// Do long work with `LangChain`'s ways of keeping a context within its window
+    Baselines(baselines::Args),
     /// Live many seeded schedules of the whole runtime, and check what must hold
     Simulate(simulate::Args),
     /// Plant mistakes in a copy, and see that the simulator finds each of them
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run_setup(&args),
         Command::Test => test::run_test(),
         Command::Bench(args) => bench::run_bench(&args),
+        Command::Baselines(args) => baselines::run_baselines(&args),
         Command::Simulate(args) => simulate::run_simulate(&args),
         Command::Mutants(args) => mutants::run_mutants(&args),
     };

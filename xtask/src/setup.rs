@@ -17,6 +17,16 @@ pub struct Args {
     /// Install the neighbours that `cargo xtask bench --peers` measures, too
     #[arg(long)]
     peers: bool,
+    /// Install what `cargo xtask baselines` compares with, too
+    #[arg(long)]
+    baselines: bool,
+}
+
+impl Args {
+    /// Asks for what the tests need and the baselines.
+    pub fn with_baselines() -> Self {
+        Self { baselines: true, ..Self::default() }
+    }
 }
 
 /// One part of the set-up: a folder of `.setup` made from pinned files.
@@ -40,6 +50,11 @@ const PEERS: Part = Part {
     pins: &["peers.txt"],
     install: |pins, target| install_python(&pins.join("peers.txt"), target),
 };
+const BASELINES: Part = Part {
+    name: "baselines",
+    pins: &["baselines.txt"],
+    install: |pins, target| install_python(&pins.join("baselines.txt"), target),
+};
 
 /// Installs what is missing or outdated.
 pub fn run_setup(args: &Args) -> Result<()> {
@@ -52,6 +67,9 @@ pub fn run_setup(args: &Args) -> Result<()> {
     let mut parts = vec![NODE, PYTHON];
     if args.peers {
         parts.push(PEERS);
+    }
+    if args.baselines {
+        parts.push(BASELINES);
     }
     let mut stale = Vec::new();
     for part in parts {

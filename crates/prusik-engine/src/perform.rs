@@ -9,6 +9,7 @@ use prusik_core::ids::{RunId, Seq};
 use prusik_core::input::Input;
 use prusik_core::model::ModelRequest;
 use prusik_core::outcome::Reply;
+use prusik_core::record::Record;
 use prusik_model::Model;
 use prusik_store::Store;
 use prusik_tool::{CallAttempt, Tool};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::{Notice, Observer};
 use crate::engine::EngineError;
-use crate::journal::read_events;
+use crate::journal;
 use crate::recall::{self, recall};
 
 /// How long a tool may take to answer once it is told to stop.
@@ -111,7 +112,8 @@ pub(crate) async fn load_transcript(
     from: Seq,
     through: Seq,
 ) -> Brought {
-    Brought::Transcript(read_events(store, run, from..=through, Arc::new(|_| true)).await)
+    let event = |record: &Record| Ok(Some((record.seq, record.event()?)));
+    Brought::Transcript(journal::read(store, run, from..=through, Arc::new(event)).await)
 }
 
 /// Performs a [`RECALL`](prusik_core::run::RECALL): reads the records `1..=through` of `run`.

@@ -6,6 +6,8 @@ use prusik_core::model::{Price, Usage};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::cache::anthropic::PromptCache;
+use crate::cache::openai::PrefixCache;
 use crate::server::log::Entry;
 
 /// The price of Claude Sonnet 4.5, with the cache that lives for five minutes. Source: the table
@@ -67,9 +69,26 @@ pub fn analyse(
     Ok(account)
 }
 
-/// Takes the usage as it was answered.
-pub fn as_answered(_: &Entry, usage: Usage) -> Usage {
-    usage
+/// Returns what the providers' published rules make of each request of a log, as if one began every
+/// `pace_ms`: how long the requests really took says more of the machine than of the work.
+pub fn by_cache_rules(pace_ms: u64) -> impl FnMut(&Entry, Usage) -> Usage {
+    let (mut prompts, mut prefixes) = (PromptCache::default(), PrefixCache::default());
+    let mut now_ms = 0;
+    move |entry, usage| {
+        now_ms += pace_ms;
+        let Ok(body) = serde_json::from_str::<Value>(&entry.body) else { return usage };
+        let counts = if entry.path == "/v1/messages" {
+            prompts.ask(&body, now_ms).ok()
+        } else {
+            Some(prefixes.ask(&body, now_ms))
+        };
+        counts.map_or(usage, |counts| Usage {
+            input: counts.fresh,
+            output: usage.output,
+            cache_read: counts.read,
+            cache_write: counts.written,
+        })
+    }
 }
 
 /// Returns the usage of an answer in either wire format.
@@ -99,8 +118,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(status: u16, usage: Value) -> io::Result<Entry> {
-        Ok(Entry {
+    fn entry(status: u16, usage: &Value) -> Entry {
+        Entry {
             n: 1,
             path: "/v1/messages".to_owned(),
             attempt: 1,
@@ -108,31 +127,32 @@ mod tests {
             status,
             answer: json!({"usage": usage}),
             fault: None,
-        })
+        }
     }
 
     #[test]
     fn both_wire_formats_add_up_and_what_was_refused_costs_nothing() {
         let log = || {
-            [
+            let entries = [
                 entry(
                     200,
-                    json!({
+                    &json!({
                         "input_tokens": 1_000_000, "output_tokens": 10_000,
                         "cache_read_input_tokens": 2_000_000, "cache_creation_input_tokens": 100_000,
                     }),
                 ),
                 entry(
                     200,
-                    json!({
+                    &json!({
                         "prompt_tokens": 3_000_000, "completion_tokens": 0,
                         "prompt_tokens_details": {"cached_tokens": 1_000_000},
                     }),
                 ),
-                entry(400, json!(null)),
-            ]
+                entry(400, &json!(null)),
+            ];
+            entries.into_iter().map(Ok)
         };
-        let account = analyse(log(), &SONNET_4_5, &mut as_answered).unwrap();
+        let account = analyse(log(), &SONNET_4_5, &mut |_, usage| usage).unwrap();
         assert_eq!((account.requests, account.refused, account.body_bytes), (2, 1, 6));
         assert_eq!((account.sent_tokens, account.longest_tokens), (6_100_000, 3_100_000));
         assert_eq!(
@@ -147,8 +167,29 @@ mod tests {
     }
 
     #[test]
+    fn caches_are_replayed_from_the_bodies() {
+        let ask = |n: u64, more: &str| {
+            let long = "word ".repeat(2_000);
+            let body = json!({
+                "model": "claude-sonnet-4-5", "max_tokens": 10,
+                "cache_control": {"type": "ephemeral"},
+                "messages": [{"role": "user", "content": format!("{long}{more}")}],
+            });
+            let usage = json!({"input_tokens": 2_500, "output_tokens": 1});
+            Entry { n, body: body.to_string(), ..entry(200, &usage) }
+        };
+        let log = || [ask(1, ""), ask(2, ""), ask(3, "other")].map(Ok);
+        let account = analyse(log(), &SONNET_4_5, &mut by_cache_rules(1_000)).unwrap();
+        assert!(account.read_tokens >= 2_500, "the second is the first: {account:?}");
+        assert!(account.written_tokens >= 5_000, "the third is another: {account:?}");
+        let late = analyse(log(), &SONNET_4_5, &mut by_cache_rules(300_000)).unwrap();
+        assert_eq!((late.read_tokens, late.requests), (0, 3), "five minutes later all is gone");
+        assert_eq!(late.sent_tokens, account.sent_tokens);
+    }
+
+    #[test]
     fn a_log_that_breaks_off_is_an_error() {
         let broken = io::Error::from(io::ErrorKind::InvalidData);
-        assert!(analyse([Err(broken)], &SONNET_4_5, &mut as_answered).is_err());
+        assert!(analyse([Err(broken)], &SONNET_4_5, &mut |_, usage| usage).is_err());
     }
 }

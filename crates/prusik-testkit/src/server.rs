@@ -20,13 +20,14 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use futures_util::{StreamExt, stream};
 use prusik_core::ids::{Attempt, Digest};
 use prusik_core::model::{Answer, ModelError, ModelErrorKind, StopReason, Usage};
 use prusik_model::UsageSource;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -144,7 +145,7 @@ impl ScriptedServer {
         let app = router(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             // Serving ends only when the task is aborted.
-            drop(axum::serve(listener, app).await);
+            drop(axum::serve(listener.tap_io(at_once), app).await);
         });
         Ok(Self { url, shared, task })
     }
@@ -238,6 +239,12 @@ impl Came {
             Err(error) => Err(Refusal::invalid(format!("the body is not JSON: {error}"))),
         }
     }
+}
+
+/// Has the kernel send each event as soon as it is written: waiting for more costs every turn some 40 ms.
+fn at_once(connection: &mut TcpStream) {
+    // A connection that cannot be told so is slow, and that is all.
+    drop(connection.set_nodelay(true));
 }
 
 fn router(shared: Arc<Shared>) -> Router {
@@ -352,7 +359,7 @@ fn respond(
             let (path, body, answer) = (path.to_owned(), came.raw.to_string(), document.clone());
             let fault = (fault != Fault::None).then(|| format!("{fault:?}"));
             let attempt = attempt.0;
-            log::append(log, Entry { n, path, attempt, body, status, answer, fault })
+            log::append(log, &Entry { n, path, attempt, body, status, answer, fault })
         }
         None => Ok(()),
     };

@@ -120,8 +120,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "swapped-results",
         file: "crates/prusik-core/src/run/transcript.rs",
-        find: "let results = self.open.drain(..).filter_map(|open| open.result).map(Block::ToolResult);",
-        replace: "let results = self.open.drain(..).rev().filter_map(|open| open.result).map(Block::ToolResult);",
+        find: "for OpenCall { call, tool, result, .. } in self.open.drain(..) {",
+        replace: "for OpenCall { call, tool, result, .. } in self.open.drain(..).rev() {",
         why: "the model reads the result of one call as that of another",
     },
     Mutant {
@@ -177,10 +177,166 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "undo-twice",
-        file: "crates/prusik-core/src/run/transcript.rs",
+        file: "crates/prusik-core/src/run/changes.rs",
         find: "self.keep(of, UNDO_UNKNOWN);",
         replace: "",
         why: "an undo that may have landed is made again",
+    },
+    Mutant {
+        name: "brief-without-ledger",
+        file: "crates/prusik-core/src/run/context/head.rs",
+        find: "ledger_text(&state.ledger).into_iter().chain(open_text(state)).collect();",
+        replace: "open_text(state).into_iter().collect();",
+        why: "what must outlive every summary does not",
+    },
+    Mutant {
+        name: "ledger-not-checked-either",
+        file: "crates/prusik-core/src/run/context/head.rs",
+        find: "let brief = (!replaced.brief.is_empty()).then(|| replaced.brief.clone());",
+        replace: "let brief = None;",
+        why: "the ledger is in the journal, and the model is not shown it",
+    },
+    Mutant {
+        name: "entries-of-many-lines",
+        file: "crates/prusik-core/src/run/context/ledger.rs",
+        find: "text.replace('\\n', \"\\n  \")",
+        replace: "text.to_owned()",
+        why: "a line of one entry passes for another entry",
+    },
+    Mutant {
+        name: "superseded-entries-stay",
+        file: "crates/prusik-core/src/ledger.rs",
+        find: "self.entries.retain(|known| known.id != old);",
+        replace: "let _ = old;",
+        why: "what no longer holds is told as if it did",
+    },
+    Mutant {
+        name: "ledger-without-end",
+        file: "crates/prusik-core/src/ledger.rs",
+        find: "if used - freed + bytes > bytes_max {",
+        replace: "if used - freed + bytes > bytes_max.max(1 << 20) {",
+        why: "entries that never go fill the window",
+    },
+    Mutant {
+        name: "boundary-one-turn-late",
+        file: "crates/prusik-core/src/run/context/compact.rs",
+        find: "(kept > 1).then_some(Boundary { through: last.turn, from_seq: about.seq })",
+        replace: "(kept > 1).then_some(Boundary { through: about.turn, from_seq: last.seq })",
+        why: "a summary stands for a turn that nobody has summed up",
+    },
+    Mutant {
+        name: "reload-one-record-late",
+        file: "crates/prusik-core/src/run/context/compact.rs",
+        find: "(kept > 1).then_some(Boundary { through: last.turn, from_seq: about.seq })",
+        replace: "(kept > 1).then_some(Boundary { through: last.turn, from_seq: about.seq.next() })",
+        why: "whoever takes the run over reads less than was shown",
+    },
+    Mutant {
+        name: "folded-results-come-back",
+        file: "crates/prusik-core/src/run/context/compact.rs",
+        find: "let folded = transcript.folded().union(fold).copied();",
+        replace: "let folded = fold.iter().copied();",
+        why: "what was a handle is whole again for whoever reads the run back",
+    },
+    Mutant {
+        name: "newest-results-folded",
+        file: "crates/prusik-core/src/run/context/compact.rs",
+        find: "let (fold, _) = fold::choose(transcript, 1..kept, excess);",
+        replace: "let (fold, _) = fold::choose(transcript, 1..transcript.messages().len(), excess);",
+        why: "the model calls, and is not shown what came back",
+    },
+    Mutant {
+        name: "label-of-results-forgotten",
+        file: "crates/prusik-core/src/run/state.rs",
+        find: "                Arc::make_mut(&mut self.label).join(&label);
+            }",
+        replace: "            }",
+        why: "what the model says after it has read a stranger's text is trusted",
+    },
+    Mutant {
+        name: "label-of-summaries-forgotten",
+        file: "crates/prusik-core/src/run/transcript.rs",
+        find: "            label.join(&compacted.label);
+        }
+        for result in self.about[of]",
+        replace: "            let _ = compacted;
+        }
+        for result in self.about[of]",
+        why: "a summary of a summary is trusted more than the first",
+    },
+    Mutant {
+        name: "entries-of-the-model-are-trusted",
+        file: "crates/prusik-core/src/run/context/ledger.rs",
+        find: "let label = self.state.label();",
+        replace: "let label = Label::trusted();",
+        why: "a stranger's text gets into the ledger as the model's own",
+    },
+    Mutant {
+        name: "threshold-ignored",
+        file: "crates/prusik-core/src/run/context/view.rs",
+        find: "(state.context.in_window() > threshold).then_some(CompactReason::Threshold)",
+        replace: "(state.context.in_window() > threshold.max(1 << 40)).then_some(CompactReason::Threshold)",
+        why: "a context is made smaller only once the provider refuses it",
+    },
+    Mutant {
+        name: "learned-room-ignored",
+        file: "crates/prusik-core/src/run/context/view.rs",
+        find: "self.room_learned.map_or(room, |learned| learned.min(room))",
+        replace: "self.room_learned.map_or(room, |_| room)",
+        why: "a prompt that the provider has refused is sent again and again",
+    },
+    Mutant {
+        name: "any-summary-is-taken",
+        file: "crates/prusik-core/src/run/context/summary.rs",
+        find: "if problems.is_empty() { Ok(summary) } else { Err(problems) }",
+        replace: "if problems.len() < 900 { Ok(summary) } else { Err(problems) }",
+        why: "what says nothing stands for all that was done",
+    },
+    Mutant {
+        name: "cut-summaries-are-taken",
+        file: "crates/prusik-core/src/run/context/summary.rs",
+        find: "            return one(\"it was cut off: be shorter\");",
+        replace: "",
+        why: "half a summary stands for all that was done",
+    },
+    Mutant {
+        name: "summary-acts",
+        file: "crates/prusik-core/src/run/mod.rs",
+        find: "if draft.state.agent_loop().summary.is_some() {",
+        replace: "if draft.state.agent_loop().summary.is_some() && answer.content.len() > 900 {",
+        why: "what a model writes instead of a summary is taken for its answer",
+    },
+    Mutant {
+        name: "attempts-stay-after-a-summary",
+        file: "crates/prusik-core/src/run/program.rs",
+        find: "                    wanted.refused = Some(Arc::new(refused.clone()));
+                }
+                self.ask_anew();",
+        replace: "                    wanted.refused = Some(Arc::new(refused.clone()));
+                }",
+        why: "two requests have one name, and a recording answers the second with the first",
+    },
+    Mutant {
+        name: "summaries-before-they-are-durable",
+        file: "crates/prusik-core/src/run/state.rs",
+        find: "                // It is money, as an answer is.
+                self.outcome_seq = self.seq;",
+        replace: "",
+        why: "a summary is paid for twice, and two prompts go on from it",
+    },
+    Mutant {
+        name: "summaries-at-another-price",
+        file: "crates/prusik-core/src/run/budget.rs",
+        find: "(definition.summarizer(), context::tokens_max(bytes_max), asking)",
+        replace: "(&definition.model, context::tokens_max(bytes_max), asking)",
+        why: "a summary passes the ceiling that no answer may",
+    },
+    Mutant {
+        name: "tools-in-another-order",
+        file: "crates/prusik-core/src/run/definition.rs",
+        find: "tool.input_schema.sort_all_objects();",
+        replace: "tool.input_schema.as_object_mut();",
+        why: "whoever takes a run over pays for its whole prompt again",
     },
     Mutant {
         name: "acknowledge-before-commit",

@@ -1,5 +1,6 @@
 //! Ceilings, checked before the spend.
 
+use super::context;
 use super::definition::Definition;
 use super::program::Program;
 use super::state::State;
@@ -27,10 +28,18 @@ pub(super) fn before_model(
     if wall_is_over(state, now) {
         return Err(wall_park(state, now));
     }
-    let model = &definition.agent().model;
-    let least = ANSWER_TOKENS_MIN.min(u64::from(model.max_tokens));
-    let input = state.context.tokens_estimated();
-    let mut cap = u64::from(model.max_tokens);
+    let summary = state.agent_loop().summary.as_ref();
+    let (model, longest, asking) = match (summary, &definition.agent().context) {
+        (Some(wanted), Some(policy)) => {
+            let bytes_max = policy.summary_bytes_max;
+            let asking = state.context.tokens_of(context::bytes_of_asking(wanted, bytes_max));
+            (definition.summarizer(), context::tokens_max(bytes_max), asking)
+        }
+        (Some(_), None) | (None, _) => (&definition.model, u64::MAX, 0),
+    };
+    let input = state.context.tokens_estimated().saturating_add(asking);
+    let mut cap = u64::from(model.max_tokens).min(longest);
+    let least = ANSWER_TOKENS_MIN.min(cap);
     if let Some(limit) = state.budget.tokens {
         cap = cap.min(limit.saturating_sub(state.spent.tokens).saturating_sub(input));
         if cap < least {

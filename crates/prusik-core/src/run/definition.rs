@@ -32,7 +32,8 @@ impl Definition {
         let closers = super::group::closers(&agent.groups);
         let of_context = super::context::tools(agent.context.as_ref());
         let tools = agent.tools.iter().chain(&closers).chain(&of_context);
-        let declarations = tools.clone().filter(|tool| tool.shown).map(Tool::declaration).collect();
+        let shown = tools.clone().filter(|tool| tool.shown);
+        let declarations = shown.map(Tool::declaration).map(sorted).collect();
         let tools = tools
             .map(|tool| Held {
                 arguments: Schema::new(&tool.declaration().input_schema),
@@ -85,4 +86,11 @@ impl Definition {
             .sum();
         (self.system.len() + tools) as u64
     }
+}
+
+/// Returns a tool's declaration as it is after its definition has been stored, which sorts all keys:
+/// whoever takes the run over sends the very bytes that the provider's cache holds.
+fn sorted(mut tool: ToolDecl) -> ToolDecl {
+    tool.input_schema.sort_all_objects();
+    tool
 }

@@ -472,7 +472,7 @@ impl Run {
         &self,
         transcript: &Transcript,
         attempt: Attempt,
-        mut max_tokens: u32,
+        max_tokens: u32,
     ) -> ModelRequest {
         let agent_loop = self.state.agent_loop();
         let policy = self.definition.agent().context.as_ref();
@@ -480,11 +480,7 @@ impl Run {
             (Some(wanted), Some(policy)) => {
                 let bytes_max = policy.summary_bytes_max;
                 let messages = context::ask_for_summary(transcript, wanted, bytes_max);
-                let model = self.definition.summarizer();
-                // A token is a byte at least; half of them is generous.
-                let longest = u32::try_from(bytes_max / 2).unwrap_or(u32::MAX);
-                max_tokens = max_tokens.min(longest).min(model.max_tokens);
-                (Purpose::Summary, model, messages)
+                (Purpose::Summary, self.definition.summarizer(), messages)
             }
             (Some(_), None) | (None, _) => {
                 (Purpose::Turn, &self.definition.model, transcript.messages().to_vec())

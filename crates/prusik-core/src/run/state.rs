@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::context::{ContextSize, View, bytes_of, label_of};
+use super::context::{ContextSize, View, bytes_of, head, label_of};
 use super::definition::Definition;
 use super::failed::Failed;
 use super::group::{COMMIT_GROUP, Closing, OpenGroup, UNDO_GROUP, is_planned};
@@ -242,14 +242,16 @@ impl State {
             Event::GroupClosingStarted(closing) => self.group_closing_started(closing),
             Event::CancelRequested(wish) => self.cancelling = Some(Arc::new(wish.clone())),
             Event::ModelFailed(failed) => {
-                if failed.error.kind == ModelErrorKind::ContextFull {
+                // A request for a summary is longer than the prompt, and often another model's.
+                let asked = self.agent_loop().summary.is_none();
+                if failed.error.kind == ModelErrorKind::ContextFull && asked {
                     self.view.refused(self.context.in_window());
                 }
             }
             Event::EntryRecorded(recorded) => {
                 let entry = &recorded.entry;
                 self.ledger.record(entry);
-                let bytes = entry.render().len() as u64;
+                let bytes = head::recorded(entry).len() as u64;
                 match &entry.author {
                     Author::Person(_) if self.calls.is_empty() => self.context.added_unseen(bytes),
                     Author::Person(_) | Author::Contract(_) => self.context.added(bytes),

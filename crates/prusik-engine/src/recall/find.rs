@@ -118,3 +118,45 @@ pub(super) fn shown(text: &str, found: &Found) -> String {
     let lines = [neighbour(before), Some(line), neighbour(behind)];
     lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn all(pattern: &str, text: &str, from: usize) -> Vec<Found> {
+        let regex = compile(pattern).unwrap();
+        let mut all = Vec::new();
+        find(&regex, text, from, &mut Pace::default(), |found| all.push(found)).await;
+        all
+    }
+
+    #[tokio::test]
+    async fn what_stands_on_the_seam_of_two_windows_is_found_once() {
+        for shift in 0..40 {
+            let mut text = "ä".repeat((WINDOW_BYTES - 20) / 2) + &"x".repeat(shift);
+            let at = text.len();
+            text = text + "KESTREL-7261" + &"y".repeat(2 * WINDOW_BYTES) + "\nKESTREL-7262";
+            let found = all(r"KESTREL-\d+", &text, 0).await;
+            let places: Vec<_> = found.iter().map(|found| (found.line, found.begin)).collect();
+            assert_eq!(places, [(1, at), (2, text.len() - 12)], "{shift}");
+            assert!(shown(&text, &found[0]).contains("KESTREL-7261yyy"));
+        }
+    }
+
+    #[tokio::test]
+    async fn each_line_is_a_text_of_its_own() {
+        let text = "one\r\n\ntwo ä\nthree";
+        let lines = |found: Vec<Found>| found.iter().map(|f| f.line).collect::<Vec<_>>();
+        assert_eq!(lines(all("^t", text, 0).await), [3, 4]);
+        assert_eq!(lines(all("e$", text, 0).await), [1, 4]);
+        assert_eq!(lines(all("^$", text, 0).await), [2]);
+        assert!(all("one\\s+two", text, 0).await.is_empty());
+        // From the middle of a line, which does not begin there.
+        let two = text.find("wo").unwrap();
+        assert_eq!(lines(all("^w|ä", text, two).await), [3]);
+        assert_eq!(lines(all("", text, text.len()).await), [4]);
+        assert!(all("", "", 0).await.is_empty());
+        let found = all("two", text, 0).await;
+        assert_eq!(shown(text, &found[0]), "two ä\nthree");
+    }
+}

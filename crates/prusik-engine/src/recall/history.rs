@@ -9,13 +9,15 @@ use prusik_core::ids::{CallId, Digest, RunId, Seq, Turn};
 use prusik_core::ledger::EntryId;
 use prusik_core::message::{Block, Content, Handle, ToolInput};
 use prusik_core::outcome::{Outcome, ToolResult};
+use prusik_core::record::{FormatVersion, JournalError, Record};
 use prusik_core::run::{RECALL, calls_of, text_of};
 use prusik_store::{Store, StoreError};
 use regex::bytes::Regex;
+use serde::de::{Deserialize, IgnoredAny};
 
 use super::{Pace, Problem, kind, refused, shortened};
 use crate::engine::EngineError;
-use crate::journal::{Wanted, read_events};
+use crate::journal;
 
 /// Longest description of an entry, in bytes.
 const WHAT_BYTES_MAX: usize = 160;
@@ -107,7 +109,7 @@ impl Wish {
 impl History {
     /// Reads all of it.
     pub async fn read(store: &Arc<dyn Store>, run: &RunId, through: Seq) -> Result<Self, Problem> {
-        Self::read_wanted(store, run, through, Arc::new(|_| true)).await
+        Self::read_wanted(store, run, through, |_| true).await
     }
 
     /// Reads one entry.
@@ -133,12 +135,19 @@ impl History {
         store: &Arc<dyn Store>,
         run: &RunId,
         through: Seq,
-        wanted: Wanted,
+        wanted: impl Fn(&Record) -> bool + Send + Sync + 'static,
     ) -> Result<Self, Problem> {
-        let read = read_events(Arc::clone(store), run.clone(), Seq(1)..=through, wanted).await;
+        let reader = move |record: &Record| {
+            if wanted(record) { Memory::of(record).map(Some) } else { Ok(None) }
+        };
+        let read =
+            journal::read(Arc::clone(store), run.clone(), Seq(1)..=through, Arc::new(reader)).await;
         let mut folding = Folding::default();
-        for (_, event) in read.map_err(|error| unreadable(&error))? {
-            folding.absorb(event);
+        for memory in read.map_err(|error| unreadable(&error))? {
+            match memory {
+                Memory::Event(event) => folding.absorb(*event),
+                Memory::Result(call, pieces) => folding.returned(call, pieces),
+            }
         }
         Ok(folding.history)
     }
@@ -265,10 +274,10 @@ fn pieces_of(text: String) -> Vec<Content> {
 
 /// Tells the records that may be about a call, by the text that they cannot do without: a call's name
 /// stands in quotes, and its turn's answer says which turn it is.
-fn records_about(call: CallId) -> Wanted {
+fn records_about(call: CallId) -> impl Fn(&Record) -> bool {
     let pattern = format!(r#""{}\.{}"|"turn":{}[,}}]"#, call.turn, call.index, call.turn);
     let about = Regex::new(&pattern).expect("numbers and quotes are a pattern");
-    Arc::new(move |record| about.is_match(&record.body))
+    move |record| about.is_match(&record.body)
 }
 
 fn unreadable(error: &EngineError) -> Problem {
@@ -285,6 +294,69 @@ fn unreadable(error: &EngineError) -> Problem {
             refused(kind::UNREADABLE, message)
         }
     }
+}
+
+/// What is read of a record.
+enum Memory {
+    Event(Box<Event>),
+    /// The plain result of a call.
+    Result(CallId, Vec<Content>),
+}
+
+impl Memory {
+    fn of(record: &Record) -> Result<Self, JournalError> {
+        let plain = (record.version == FormatVersion::CURRENT)
+            .then(|| std::str::from_utf8(&record.body).ok().and_then(plain_result))
+            .flatten();
+        match plain {
+            Some((call, pieces)) => Ok(Self::Result(call, pieces)),
+            None => Ok(Self::Event(Box::new(record.event()?))),
+        }
+    }
+}
+
+/// Reads the record of a call that returned something, without building the JSON in it: only its text
+/// is wanted, and stands there as it is shown. Most of a journal are such records.
+///
+/// It knows the form in which records are written, and takes nothing else.
+fn plain_result(body: &str) -> Option<(CallId, Vec<Content>)> {
+    let rest = body.strip_prefix(r#"{"call_completed":{"call":""#)?;
+    let (call, rest) = rest.split_once('"')?;
+    let rest = rest.strip_prefix(r#","attempt":"#)?;
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    let mut rest = rest.strip_prefix(r#","outcome":{"ok":{"content":["#)?;
+    let mut pieces = Vec::new();
+    loop {
+        if let Some(json) = rest.strip_prefix(r#"{"json":"#) {
+            let (_, len) = value::<IgnoredAny>(json)?;
+            pieces.push(Content::Text(json[..len].to_owned()));
+            rest = &json[len..];
+        } else {
+            let text = rest.strip_prefix(r#"{"text":"#)?;
+            let (said, len) = value::<String>(text)?;
+            pieces.push(Content::Text(said));
+            rest = &text[len..];
+        }
+        rest = rest.strip_prefix('}')?;
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None => break,
+        }
+    }
+    // Nothing may follow but the time it took: in particular no handle of a longer result.
+    rest.strip_prefix(r#"]}},"ms":"#)?;
+    let says_something = |piece: &Content| match piece {
+        Content::Text(text) => !text.trim().is_empty() && text != "null",
+        Content::Json(_) | Content::Image(_) => true,
+    };
+    pieces.iter().any(says_something).then_some((call.parse().ok()?, pieces))
+}
+
+/// Reads the JSON value at the beginning of `text`, and says how long it is.
+fn value<'t, T: Deserialize<'t>>(text: &'t str) -> Option<(T, usize)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<T>();
+    let value = values.next()?.ok()?;
+    Some((value, values.byte_offset()))
 }
 
 /// A history in the making.
@@ -394,12 +466,26 @@ impl Folding {
         }
     }
 
+    fn returned(&mut self, call: CallId, pieces: Vec<Content>) {
+        let Some(asked) = self.calls.remove(&call).filter(|asked| asked.tool != RECALL) else {
+            return;
+        };
+        let what = format!("result of {}", asked.line);
+        let body = Body::Here(pieces);
+        self.history.entries.push(Entry { name: Name::Call(call), what, body });
+    }
+
     fn completed(&mut self, completed: CallCompleted) {
         let CallCompleted { call, outcome, .. } = completed;
-        let Some(asked) = self.calls.remove(&call) else { return };
-        if asked.tool == RECALL {
+        let outcome = match outcome {
+            Outcome::Ok(result) if result.whole.is_none() && !result.is_empty() => {
+                return self.returned(call, result.content);
+            }
+            outcome => outcome,
+        };
+        let Some(asked) = self.calls.remove(&call).filter(|asked| asked.tool != RECALL) else {
             return;
-        }
+        };
         let what = match &outcome {
             Outcome::Ok(_) => format!("result of {}", asked.line),
             Outcome::Failed(failure) => format!("failed ({}): {}", failure.kind, asked.line),
@@ -410,7 +496,6 @@ impl Folding {
         };
         let body = match outcome {
             Outcome::Ok(ToolResult { whole: Some(handle), .. }) => Body::Kept(handle),
-            Outcome::Ok(result) if !result.is_empty() => Body::Here(result.content),
             Outcome::Failed(failure) if failure.whole.is_some() => {
                 Body::Kept(failure.whole.expect("it was just looked at"))
             }
@@ -432,5 +517,65 @@ impl History {
             texts.push(text);
         }
         texts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prusik_core::event::Undoing;
+    use prusik_core::ids::{Attempt, Timestamp};
+    use prusik_core::message::Image;
+    use prusik_core::outcome::Failure;
+    use prusik_core::record::Head;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body(outcome: Outcome, undo: Option<Undoing>) -> String {
+        let call = CallId::new(Turn(12), 1);
+        let completed = CallCompleted { call, attempt: Attempt(3), outcome, ms: 5, undo };
+        let mut head = Head::START;
+        let record = head.seal(Timestamp(1), &Event::CallCompleted(completed));
+        String::from_utf8(record.body).unwrap()
+    }
+
+    #[test]
+    fn what_is_read_of_a_plain_result_is_its_text() {
+        let text = |text: &str| Content::Text(text.to_owned());
+        let json = Content::Json;
+        for content in [
+            vec![text("two\nlines \"quoted\" \u{1}ä")],
+            vec![json(json!({"a": [1, 2.5, -0.0, 1e300, null, true], "ä]}": {"}": "{\"\\"}}))],
+            vec![text("a"), json(json!([])), text(""), json(json!(7)), json(Value::Null)],
+            vec![json(json!("just \"text\""))],
+        ] {
+            let result = ToolResult { content, whole: None };
+            let undo = Some(Undoing::Impossible { reason: "r".into() });
+            for undo in [None, undo] {
+                let read = plain_result(&body(Outcome::Ok(result.clone()), undo)).unwrap();
+                assert_eq!(read.0, CallId::new(Turn(12), 1));
+                assert_eq!(super::text(read.1), result.plain_text());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_taken_for_a_plain_result() {
+        let image = Image { media_type: "image/png".into(), data: "AAAA".into() };
+        let whole = Some(Handle { digest: Digest::of(b"x"), bytes: 1 });
+        for outcome in [
+            Outcome::Ok(ToolResult { whole, ..ToolResult::text("cut") }),
+            Outcome::Ok(ToolResult { content: vec![Content::Image(image)], whole: None }),
+            Outcome::Ok(ToolResult::default()),
+            Outcome::Ok(ToolResult::text(" \n")),
+            Outcome::Ok(ToolResult::json(Value::Null)),
+            Outcome::Failed(Failure::new("x", r#"{"ok":{"content":[{"text":"y"}]}},"ms":1"#)),
+            Outcome::InDoubt { reason: "lost".into() },
+        ] {
+            let body = body(outcome, None);
+            assert!(plain_result(&body).is_none(), "{body}");
+        }
+        let body = body(Outcome::Ok(ToolResult::text("x")), None);
+        assert!((0..body.len() - 6).all(|end| plain_result(&body[..end]).is_none()), "{body}");
     }
 }

@@ -6,7 +6,9 @@
 //! S. Robertson and H. Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, with
 //! the inverse document frequency of Lucene, which is never negative.
 
-use super::words::Words;
+use std::collections::BTreeMap;
+
+use super::words::{Form, Words};
 
 /// How much a second occurrence adds, and how much a passage's length counts: the usual values.
 const K1: f64 = 1.2;
@@ -19,11 +21,18 @@ const PASSAGE_BYTES: usize = 2_000;
 /// Most different words of a question; more are not looked for.
 const ASKED_MAX: usize = 64;
 
+/// How much more an exact name counts than a word, and how much less a part of one: `KESTREL-7261` is
+/// found where it stands, before all places that have to do with 7261.
+const WHOLE: f64 = 3.0;
+const PART: f64 = 0.5;
+
 /// A question.
 #[derive(Debug)]
 pub(super) struct Asked {
     /// By hash, so that a word of the history is told quickly from all of them.
     words: Vec<(u64, String)>,
+    /// Of each word.
+    weights: Vec<f64>,
     /// Which hashes may be among them, by their lowest bits.
     maybe: [u64; 8],
 }
@@ -62,20 +71,26 @@ pub(super) struct Hit {
 impl Asked {
     /// Returns the words of a question; none if it has none.
     pub fn of(question: &str) -> Option<Self> {
-        let mut words = Vec::new();
-        Words::default().each(question, |word, _| {
+        let mut asked: BTreeMap<(u64, String), f64> = BTreeMap::new();
+        Words::default().each(question, |word, form, _| {
             let word = (hash(word), word.to_owned());
-            if words.len() < ASKED_MAX && !words.contains(&word) {
-                words.push(word);
+            let weight = match form {
+                Form::Plain => 1.0,
+                Form::Whole => WHOLE,
+                Form::Part => PART,
+            };
+            if asked.len() < ASKED_MAX || asked.contains_key(&word) {
+                let known = asked.entry(word).or_insert(weight);
+                *known = known.max(weight);
             }
         });
-        words.sort_unstable();
+        let (words, weights): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let mut maybe = [0; 8];
         for (hash, _) in &words {
             let (place, bit) = place(*hash);
             maybe[place] |= bit;
         }
-        (!words.is_empty()).then_some(Self { words, maybe })
+        (!words.is_empty()).then_some(Self { words, weights, maybe })
     }
 
     fn find(&self, word: &str) -> Option<usize> {
@@ -117,7 +132,7 @@ impl<'a> Ranking<'a> {
         let end = begin + passage_end(&text[begin..]);
         let (mut words, mut has) = (0, Vec::new());
         let asked = self.asked;
-        self.words.each(&text[begin..end], |word, _| {
+        self.words.each(&text[begin..end], |word, _, _| {
             words += 1;
             if let Some(found) = asked.find(word) {
                 match has.iter_mut().find(|(known, _)| *known == found) {
@@ -160,22 +175,23 @@ impl<'a> Ranking<'a> {
         let length = passage.words as f64 / average;
         let weights = passage.has.iter().map(|(word, times)| {
             let times = *times as f64;
-            self.rarity(*word) * times * (K1 + 1.0) / (times + K1 * (1.0 - B + B * length))
+            self.worth(*word) * times * (K1 + 1.0) / (times + K1 * (1.0 - B + B * length))
         });
         weights.sum()
     }
 
+    /// Returns what an occurrence of a word is worth: the rarer it is, the more.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    fn rarity(&self, word: usize) -> f64 {
+    fn worth(&self, word: usize) -> f64 {
         let (all, with) = (self.passages_all as f64, self.documents[word] as f64);
-        (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
+        self.asked.weights[word] * (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
     }
 
     /// Returns the part of a passage, at most `bytes` long, that has the most of what is asked for.
     pub fn best_part(&mut self, passage: &str, bytes: usize) -> (usize, usize) {
         let mut places: Vec<(usize, usize)> = Vec::new();
         let asked = self.asked;
-        self.words.each(passage, |word, at| {
+        self.words.each(passage, |word, _, at| {
             places.extend(asked.find(word).map(|found| (at, found)));
         });
         places.sort_unstable();
@@ -185,7 +201,7 @@ impl<'a> Ranking<'a> {
             let mut seen: Vec<usize> = within.map(|(_, word)| *word).collect();
             seen.sort_unstable();
             seen.dedup();
-            seen.into_iter().map(|word| self.rarity(word)).sum::<f64>()
+            seen.into_iter().map(|word| self.worth(word)).sum::<f64>()
         };
         let best = (0..places.len())
             .map(|from| (weigh(from), from))
@@ -235,6 +251,11 @@ mod tests {
         assert_eq!(rank("order kestrel-7261", &texts), [1, 0]);
         let long = format!("kestrel {}", "and so on ".repeat(50));
         assert_eq!(rank("kestrel", &[&long, "kestrel"]), [1, 0]);
+        // The exact name counts for more than many mentions of a part.
+        assert_eq!(
+            rank("KESTREL-7261", &[&long.replace("kestrel", "kestrel-7261"), "7261 7261"]),
+            [0, 1]
+        );
         // Of equals the newest comes first.
         assert_eq!(rank("kestrel", &["kestrel", "kestrel", "x"]), [1, 0]);
         assert!(rank("none of it", &["x"]).is_empty());

@@ -1,5 +1,6 @@
 //! Recalls from journals that are written by hand.
 
+mod anything;
 mod driven;
 
 use prusik_core::budget::Budget;

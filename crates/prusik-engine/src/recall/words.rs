@@ -8,6 +8,17 @@
 /// Longest word, in bytes: longer ones are no words but encoded bytes, which nobody looks for.
 const WORD_BYTES_MAX: usize = 256;
 
+/// What a word is to the thing that it was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// All of it, where nothing else can be taken from it.
+    Plain,
+    /// All of a thing that has parts: most likely what was meant exactly.
+    Whole,
+    /// A part, or a word without its ending.
+    Part,
+}
+
 /// Takes a text apart. Kept from one text to the next for its buffers.
 #[derive(Debug, Default)]
 pub(super) struct Words {
@@ -33,8 +44,8 @@ enum Kind {
 }
 
 impl Words {
-    /// Calls `take` with each word of `text` and the byte where it begins.
-    pub fn each(&mut self, text: &str, mut take: impl FnMut(&str, usize)) {
+    /// Calls `take` with each word of `text`, its form, and the byte where it begins.
+    pub fn each(&mut self, text: &str, mut take: impl FnMut(&str, Form, usize)) {
         let mut at = 0;
         while let Some((class, c)) = class_at(text, at) {
             match class {
@@ -45,7 +56,7 @@ impl Words {
                 }
                 Class::Word(kind) => self.word_char(kind, c, at),
                 Class::Joint if self.goes_on(text, at + c.len_utf8()) => {
-                    self.end_of_part(&mut take);
+                    self.end_of_part(true, &mut take);
                     if self.whole.len() <= WORD_BYTES_MAX {
                         self.whole.push(c);
                     }
@@ -119,37 +130,42 @@ impl Words {
         self.last = Some(kind);
     }
 
-    fn dense_char(&mut self, c: char, at: usize, take: &mut impl FnMut(&str, usize)) {
+    fn dense_char(&mut self, c: char, at: usize, take: &mut impl FnMut(&str, Form, usize)) {
         let mut pair = String::with_capacity(8);
         if let Some(before) = self.dense.replace(c) {
             pair.push(before);
             pair.push(c);
-            take(&pair, at - before.len_utf8());
+            take(&pair, Form::Plain, at - before.len_utf8());
             pair.clear();
         }
         pair.push(c);
-        take(&pair, at);
+        take(&pair, Form::Part, at);
     }
 
-    fn end_of_part(&mut self, take: &mut impl FnMut(&str, usize)) {
+    fn end_of_part(&mut self, goes_on: bool, take: &mut impl FnMut(&str, Form, usize)) {
         if self.part.is_empty() {
             return;
         }
         self.parts += 1;
         if self.part.len() <= WORD_BYTES_MAX {
-            take(&self.part, self.part_at);
+            let form = match (goes_on || self.parts > 1, self.seams.is_empty()) {
+                (true, _) => Form::Part,
+                (false, true) => Form::Plain,
+                (false, false) => Form::Whole,
+            };
+            take(&self.part, form, self.part_at);
             if !self.seams.is_empty() {
                 let ends = self.seams.iter().copied().chain([self.part.len()]);
                 let mut begin = 0;
                 for end in ends {
                     // One letter alone says nothing.
                     if end - begin > 1 {
-                        take(&self.part[begin..end], self.part_at);
+                        take(&self.part[begin..end], Form::Part, self.part_at);
                     }
                     begin = end;
                 }
             } else if let Some(stem) = stem(&self.part) {
-                take(stem, self.part_at);
+                take(stem, Form::Part, self.part_at);
             }
         }
         if self.whole.len() <= WORD_BYTES_MAX {
@@ -160,13 +176,13 @@ impl Words {
         self.last = None;
     }
 
-    fn end_of_whole(&mut self, take: &mut impl FnMut(&str, usize)) {
+    fn end_of_whole(&mut self, take: &mut impl FnMut(&str, Form, usize)) {
         if self.parts == 0 && self.part.is_empty() {
             return;
         }
-        self.end_of_part(take);
+        self.end_of_part(false, take);
         if self.parts > 1 && self.whole.len() <= WORD_BYTES_MAX {
-            take(&self.whole, self.whole_at);
+            take(&self.whole, Form::Whole, self.whole_at);
         }
         self.whole.clear();
         self.parts = 0;
@@ -309,7 +325,7 @@ mod tests {
 
     fn words(text: &str) -> Vec<String> {
         let mut all = Vec::new();
-        Words::default().each(text, |word, at| {
+        Words::default().each(text, |word, _, at| {
             assert!(text.is_char_boundary(at) && at < text.len(), "{word} at {at}");
             all.push(word.to_owned());
         });
@@ -329,6 +345,29 @@ mod tests {
         ] {
             assert_eq!(words(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_word_says_whether_it_is_all_of_a_thing() {
+        let mut forms = Vec::new();
+        Words::default().each("an A-7 orderId 注文 stories", |word, form, _| {
+            forms.push(format!("{word} {form:?}"));
+        });
+        let expected = [
+            "an Plain",
+            "a Part",
+            "7 Part",
+            "a-7 Whole",
+            "orderid Whole",
+            "order Part",
+            "id Part",
+            "注 Part",
+            "注文 Plain",
+            "文 Part",
+            "stories Plain",
+            "stor Part",
+        ];
+        assert_eq!(forms, expected);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use prusik_core::ids::Digest;
 use prusik_core::message::{Block, ToolInput, ToolUse};
 use prusik_core::model::{ModelRequest, StopReason};
+use prusik_core::run::RECORD;
 use serde_json::{Value, json};
 
 use super::reading::{self, Newest, Shown};
 use super::scenario::{Facts, WORK};
-use super::{RECORD, lookup, words};
+use super::{lookup, words};
 
 /// What the model says, and why it stops.
 #[derive(Debug)]

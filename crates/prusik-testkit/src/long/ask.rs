@@ -2,10 +2,9 @@
 
 use prusik_core::message::{Block, Role};
 use prusik_core::model::ModelRequest;
+use prusik_core::run::COMPACTION;
 
-/// The first line of the block with which Prusik asks for a summary.
-const COMPACTION: &str = "[compaction]";
-/// By these words the prompt of LangChain's `SummarizationMiddleware` is known.
+/// By these words the prompt of `LangChain`'s `SummarizationMiddleware` is known.
 const PROSE: &str =
     "Your sole objective in this task is to extract the highest quality/most relevant context";
 
@@ -17,7 +16,7 @@ pub enum Ask {
     Document {
         again: bool,
     },
-    /// A summary in words, for LangChain.
+    /// A summary in words, for `LangChain`.
     Prose,
 }
 

@@ -2,9 +2,9 @@
 
 use prusik_core::message::{Block, Message, Role};
 use prusik_core::model::{ModelRequest, ToolDecl};
+use prusik_core::run::RECALL;
 use serde_json::{Value, json};
 
-use super::RECALL;
 use super::reading::Shown;
 use super::words::{self, Question};
 

@@ -29,10 +29,6 @@ pub use scenario::{Facts, Mark, Marks, Outcome, Scenario, TURNS, TURNS_MIN, WORK
 use summary::Form;
 pub use tool::WorkTool;
 
-/// The tool that writes into the ledger, as the core names it.
-pub const RECORD: &str = "record";
-/// The tool that reads a run's own history, as the core names it.
-pub const RECALL: &str = "recall";
 /// How many bytes this model counts as one token.
 pub const TOKEN_BYTES: usize = 4;
 

@@ -4,13 +4,10 @@ use std::borrow::Cow;
 
 use prusik_core::message::{Block, Content, Message, Role, ToolInput, ToolResultBlock, ToolUse};
 use prusik_core::model::{ModelRequest, ToolDecl};
+use prusik_core::run::{HISTORY, RECORD};
 
-use super::RECORD;
 use super::scenario::WORK;
 use super::words::{self, Decision, Question};
-
-/// The line with which the head of a compacted conversation says what it stands for.
-const HISTORY: &str = "[history: turns 1 to ";
 
 /// Everything of the scenario that stands in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -135,11 +132,11 @@ pub fn newest(request: &ModelRequest) -> Option<Newest> {
 fn turns_asked(request: &ModelRequest) -> u64 {
     let answers = request.messages.iter().filter(|message| message.role == Role::Assistant).count();
     let head = request.messages.first().into_iter().flat_map(|message| &message.content);
-    let before = head.filter_map(|block| match block {
+    let mut before = head.filter_map(|block| match block {
         Block::Text(text) => text.strip_prefix(HISTORY)?.split_once(']')?.0.parse::<u64>().ok(),
         Block::Opaque(_) | Block::ToolUse(_) | Block::ToolResult(_) => None,
     });
-    before.last().unwrap_or(0).saturating_add(answers as u64)
+    before.next_back().unwrap_or(0).saturating_add(answers as u64)
 }
 
 pub fn can_record(tools: &[ToolDecl]) -> bool {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use prusik_core::message::{Block, ToolInput, ToolUse};
 use prusik_core::model::{ModelError, StopReason};
+use prusik_core::run::HISTORY;
 use serde::Serialize;
 use serde_json::json;
 
@@ -15,10 +16,8 @@ use super::words;
 
 /// How much a summarizer says that says too much, in bytes.
 const TOO_LONG_BYTES: usize = 200_000;
-/// How the earlier summary begins in what LangChain sends, and how it ends there.
+/// How the earlier summary begins in what `LangChain` sends, and how it ends there.
 const EARLIER: (&str, &str) = ("Here is a summary of the conversation to date:", "</message>");
-/// How it begins in what Prusik sends.
-const HISTORY: &str = "[history: ";
 
 /// The document that Prusik asks for.
 #[derive(Debug, Default, Serialize)]

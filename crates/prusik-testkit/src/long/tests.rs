@@ -7,6 +7,7 @@ use prusik_core::ids::{Attempt, Turn};
 use prusik_core::message::{Block, Content, Message, Role, ToolInput, ToolResultBlock, ToolUse};
 use prusik_core::model::{Answer, ModelErrorKind, ModelRequest, ModelSpec, StopReason, ToolDecl};
 use prusik_core::outcome::Reply;
+use prusik_core::run::{RECALL, RECORD};
 use prusik_tool::{CallAttempt, Tool};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -54,11 +55,11 @@ fn request(messages: Vec<Message>, more: &[&str]) -> ModelRequest {
 }
 
 fn calls(answer: &Answer) -> Vec<&ToolUse> {
-    let call = |block| match block {
-        &Block::ToolUse(ref call) => Some(call),
+    let calls = answer.content.iter().filter_map(|block| match block {
+        Block::ToolUse(call) => Some(call),
         Block::Text(_) | Block::Opaque(_) | Block::ToolResult(_) => None,
-    };
-    answer.content.iter().filter_map(call).collect()
+    });
+    calls.collect()
 }
 
 fn arguments(call: &ToolUse) -> &Value {

@@ -7,10 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 /// A request and its answer, as the log has them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Counted from 1, in the order in which requests came in.
     pub n: u64,
@@ -24,55 +23,21 @@ pub struct Entry {
     /// The answer as one document, streamed or not; for an error, its body.
     pub answer: Value,
     /// What was made to go wrong on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
-/// A line. A body that is a JSON object on one line stands in it as it came, so that a log of long requests is
-/// not twice their size, and is read as easily as any JSON; every other body is a string.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    n: u64,
-    path: String,
-    attempt: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    body: Option<Box<RawValue>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    raw: Option<String>,
-    status: u16,
-    answer: Value,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    fault: Option<String>,
-}
-
 /// Appends a request to the log.
-pub fn append(log: &mut File, entry: Entry) -> io::Result<()> {
-    let Entry { n, path, attempt, body, status, answer, fault } = entry;
-    let (body, raw) = split(body);
-    let line = Line { n, path, attempt, body, raw, status, answer, fault };
-    let mut bytes = serde_json::to_vec(&line)?;
+pub fn append(log: &mut File, entry: &Entry) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(entry)?;
     bytes.push(b'\n');
     log.write_all(&bytes)
-}
-
-/// Returns the body as what it is in a line.
-fn split(body: String) -> (Option<Box<RawValue>>, Option<String>) {
-    // Spaces around a value are not part of it, a line must not be broken, and null is no body.
-    let stays_whole = body.starts_with('{') && body.ends_with('}') && !body.contains(['\n', '\r']);
-    match RawValue::from_string(body.clone()) {
-        Ok(value) if stays_whole => (Some(value), None),
-        Ok(_) | Err(_) => (None, Some(body)),
-    }
 }
 
 /// Reads a log, one entry after the other; it may be longer than the memory.
 pub fn read(path: &Path) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
     let lines = BufReader::new(File::open(path)?).lines();
-    Ok(lines.map(|line| {
-        let line: Line = serde_json::from_str(&line?)?;
-        let Line { n, path, attempt, body, raw, status, answer, fault } = line;
-        let body = raw.or_else(|| body.map(|body| body.get().to_owned())).unwrap_or_default();
-        Ok(Entry { n, path, attempt, body, status, answer, fault })
-    }))
+    Ok(lines.map(|line| Ok(serde_json::from_str(&line?)?)))
 }
 
 #[cfg(test)]
@@ -105,7 +70,7 @@ mod tests {
                 answer: json!({"n": n}),
                 fault: (n == 2).then(|| "cut".to_owned()),
             };
-            append(&mut log, entry).unwrap();
+            append(&mut log, &entry).unwrap();
         }
         let read: Vec<Entry> = read(&path).unwrap().map(Result::unwrap).collect();
         let bytes: Vec<&str> = read.iter().map(|entry| entry.body.as_str()).collect();

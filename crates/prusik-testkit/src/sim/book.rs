@@ -1,16 +1,18 @@
 //! The books of a run: what its journal says, checked record by record as the disk takes them.
 
-use prusik_core::budget::BudgetKind;
+use prusik_core::budget::{BudgetKind, Spent};
 use prusik_core::contract::EffectClass;
-use prusik_core::event::{CallCompleted, Ending, Event, ParkReason};
+use prusik_core::event::{CallCompleted, CompactHow, Ending, Event, FailReason, ParkReason};
 use prusik_core::ids::{CallId, RunId, Seq, Turn};
+use prusik_core::ledger::Author;
 use prusik_core::message::ToolInput;
 use prusik_core::outcome::Outcome;
-use prusik_core::record::{self, Record};
+use prusik_core::record::{self, JournalError, Record};
 use prusik_core::run::{
-    COMMIT_GROUP, Call, Phase, Program, Run, Stage, State, Status, UNDO_GROUP, calls_of,
+    COMMIT_GROUP, Call, Phase, Program, RECALL, Run, Stage, State, Status, UNDO_GROUP, calls_of,
 };
 
+use super::asked::Asked;
 use super::messages::reference_in;
 use super::undone::Undoable;
 use super::world::{Invariant, World};
@@ -25,6 +27,10 @@ pub struct Book {
     pub writes: Vec<(CallId, String, Option<Closed>)>,
     /// The turn of the last answer.
     pub answered: Turn,
+    /// Answers to requests for summaries.
+    pub summaries: u64,
+    /// What the model was last asked, by whichever process.
+    pub asked: Vec<Asked>,
     pub pruned: bool,
     pub undoable: Undoable,
 }
@@ -44,6 +50,8 @@ impl Book {
             states: Vec::new(),
             writes: Vec::new(),
             answered: Turn(0),
+            summaries: 0,
+            asked: Vec::new(),
             pruned: false,
             undoable: Undoable::default(),
         }
@@ -90,6 +98,7 @@ impl World {
         });
         self.note_calls(run, &event);
         self.note_undoable(run, &event);
+        self.note_context(run, &event, &state);
         self.within_budget(run, &state);
         self.calls_in_order(&state);
         self.books[run].states.push(state);
@@ -120,11 +129,53 @@ impl World {
         }
     }
 
+    fn note_context(&mut self, run: usize, event: &Event, state: &State) {
+        let counts = &mut self.counts;
+        match event {
+            Event::EntryRecorded(recorded) => {
+                let of_people =
+                    matches!(recorded.entry.author, Author::Person(_) | Author::Word(_));
+                counts.entries += 1;
+                counts.entries_of_people += u64::from(of_people);
+                counts.entries_superseded += u64::from(recorded.entry.supersedes.is_some());
+            }
+            Event::ContextCompacted(compacted) => match compacted.how {
+                CompactHow::Folded => counts.folds += 1,
+                CompactHow::Summarized => counts.summaries += 1,
+                CompactHow::Outlined => counts.outlines += 1,
+            },
+            Event::SummaryAnswered(answered) => {
+                counts.summaries_refused += u64::from(answered.refused.is_some());
+                self.books[run].summaries += 1;
+                let before = self.books[run].state().map(|state| state.spent);
+                let spent = Some(state.spent);
+                let calls =
+                    |spent: Option<Spent>| spent.map(|spent| (spent.tool_calls, spent.turns));
+                let idle = state.calls.is_empty() && calls(before) == calls(spent);
+                self.check(Invariant::Compactions, idle, || {
+                    format!("a summary leads to calls: {:?}, {spent:?}", state.calls)
+                });
+            }
+            Event::RunFinished(finished) => {
+                let full = matches!(
+                    &finished.ending,
+                    Ending::Failed { reason: FailReason::ContextFull, .. }
+                );
+                counts.contexts_full += u64::from(full);
+            }
+            // Whatever else there is now or later is not counted here.
+            _ => {}
+        }
+    }
+
     fn completed(&mut self, run: usize, completed: &CallCompleted) {
         let asked =
             self.books[run].states.last().and_then(|state| state.calls.get(&completed.call));
         let own = asked.and_then(about).map(str::to_owned);
-        let closes = asked.is_some_and(|call| [COMMIT_GROUP, UNDO_GROUP].contains(&&*call.tool));
+        let tool = asked.map_or("", |call| call.tool.as_str());
+        let recalls = tool == RECALL;
+        let closes = recalls || [COMMIT_GROUP, UNDO_GROUP].contains(&tool);
+        self.counts.recalls += u64::from(recalls && matches!(completed.outcome, Outcome::Ok(_)));
         if let Outcome::Ok(result) = &completed.outcome
             && !closes
         {
@@ -272,25 +323,55 @@ impl World {
         if records.is_empty() || records.len() != states.len() {
             return;
         }
+        let definition = std::sync::Arc::clone(&self.definition);
+        let all = match Run::replay(definition, &records) {
+            Ok(all) => all,
+            Err(error) => return self.violate(Invariant::ReplayIsLive, error.to_string()),
+        };
+        self.check(Invariant::ReplayIsLive, Some(all.state()) == states.last(), || {
+            "replayed as a whole it is not what it was live".to_owned()
+        });
         for through in [records.len(), 1 + self.pick(records.len()), 1 + self.pick(records.len())] {
-            if let Err(detail) = self.replays(&records, &states, through) {
+            if let Err(detail) = self.replays(&records, &states, through, &all) {
                 self.violate(Invariant::ReplayIsLive, detail);
             }
         }
     }
 
-    fn replays(&self, records: &[Record], states: &[State], through: usize) -> Result<(), String> {
+    fn replays(
+        &self,
+        records: &[Record],
+        states: &[State],
+        through: usize,
+        all: &Run,
+    ) -> Result<(), String> {
         let definition = || std::sync::Arc::clone(&self.definition);
-        let part = Run::replay(definition(), &records[..through]).map_err(|e| e.to_string())?;
+        let replayed;
+        let part = if through == records.len() {
+            all
+        } else {
+            let part = Run::replay(definition(), &records[..through]);
+            replayed = part.map_err(|error| error.to_string())?;
+            &replayed
+        };
         if *part.state() != states[through - 1] {
             return Err(format!("replayed to record {through} it is not what it was live"));
         }
         let (head, bytes) = part.snapshot();
-        let whole = Run::restore(definition(), head, &bytes, &records[through..])
+        let mut whole = Run::restore(definition(), head, &bytes, &records[through..])
             .map_err(|error| error.to_string())?
             .ok_or("its own snapshot is not read")?;
         if Some(whole.state()) != states.last() {
             return Err(format!("on a snapshot at record {through} it is not what it was live"));
+        }
+        let from = usize::try_from(whole.state().view.from_seq.0).unwrap_or(usize::MAX);
+        let last = records.get(from - 1..).unwrap_or_default().iter();
+        let events: Result<Vec<_>, _> =
+            last.map(|record| Ok((record.seq, record.event()?))).collect();
+        let events = events.map_err(|error: JournalError| error.to_string())?;
+        whole.load_transcript(events).map_err(|error| error.to_string())?;
+        if whole.transcript().is_none() || whole.transcript() != all.transcript() {
+            return Err(format!("read back from record {from} the messages are not those of all"));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use prusik_store::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::memory::Memory;
 use super::world::{Invariant, Sim, World, owner};
 
 /// The longest that one request takes on its way, in milliseconds.
@@ -217,6 +218,13 @@ impl World {
             if let Err(detail) = self.shadows(process, record) {
                 self.violate(Invariant::ReplayIsLive, detail);
             }
+            let wrong = match record.event() {
+                Ok(event) => self.processes[process].memory.absorb(&event),
+                Err(_) => Vec::new(),
+            };
+            for (invariant, detail) in wrong {
+                self.violate(invariant, format!("record {}: {detail}", record.seq));
+            }
             states.extend(self.processes[process].shadow.as_ref().map(|run| run.state().clone()));
         }
         if let Some(state) = states.last() {
@@ -255,6 +263,11 @@ impl World {
     /// A process reads a run: what it will make of it is what the disk holds.
     fn loads(&mut self, process: usize, run: &RunId) {
         let records = self.plain.journal(run);
+        let mut memory = Memory::new(&self.plan.agent);
+        for event in records.iter().filter_map(|record| record.event().ok()) {
+            // What is wrong with it was said when it was written.
+            memory.absorb(&event);
+        }
         match Run::replay(Arc::clone(&self.definition), records) {
             Ok(replayed) => {
                 let place = self.processes[process].run;
@@ -263,6 +276,7 @@ impl World {
                     "what is read back is not what was there live".to_owned()
                 });
                 self.processes[process].shadow = Some(replayed);
+                self.processes[process].memory = memory;
             }
             Err(error) => self.violate(Invariant::ReplayIsLive, error.to_string()),
         }

@@ -55,7 +55,9 @@ impl Summary {
             "{} schedules, {} failed: {} runs ({} completed, {} failed, {} cancelled, {} undone), \
              {} groups closed, {} records, \
              {} sessions, {} crashes, {} takeovers, {} store faults, {} model calls, {} tool calls, \
-             {} effects landed ({} late), {} probes, {} settled, {} parked, {} beyond any fence",
+             {} effects landed ({} late), {} probes, {} settled, {} parked, {} beyond any fence; \
+             {} folds, {} summaries ({} refused), {} outlines, {} prompts refused, {} contexts full, \
+             {} ledger entries ({} of people, {} superseded), {} recalls",
             self.schedules,
             self.failed.len(),
             c.runs,
@@ -77,6 +79,16 @@ impl Summary {
             c.settled,
             c.parked,
             c.beyond_fence,
+            c.folds,
+            c.summaries,
+            c.summaries_refused,
+            c.outlines,
+            c.prompts_refused,
+            c.contexts_full,
+            c.entries,
+            c.entries_of_people,
+            c.entries_superseded,
+            c.recalls,
         )
     }
 }

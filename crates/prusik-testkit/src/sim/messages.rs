@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prusik_core::message::{Block, Content, Message, Role, ToolInput, ToolResultBlock};
 use prusik_core::model::ModelRequest;
-use prusik_core::run::{COMMIT_GROUP, UNDO_GROUP};
+use prusik_core::run::{COMMIT_GROUP, RECALL, UNDO_GROUP};
 
 use super::plan::UNDO_OF;
 
@@ -57,9 +57,9 @@ fn uses_and_results(message: &Message, next: Option<&Message>) -> Option<String>
         let ToolInput::Json(arguments) = &tool_use.input else {
             return Some("arguments that are no JSON are sent".to_owned());
         };
-        // What went wrong with arguments may quote any of them, and what closes a group tells of
-        // its calls.
-        if result.is_error || [COMMIT_GROUP, UNDO_GROUP].contains(&tool_use.name.as_str()) {
+        // What went wrong with arguments may quote any of them, what closes a group tells of its
+        // calls, and what is recalled of any.
+        if result.is_error || [COMMIT_GROUP, UNDO_GROUP, RECALL].contains(&tool_use.name.as_str()) {
             return None;
         }
         let own = arguments.get("ref").and_then(|reference| reference.as_str());

@@ -6,17 +6,21 @@
 //! interrupt, cancel, settle and raise. After a while the faults stop, and every run must end. What
 //! must hold ([`Invariant`]) is checked as it happens, against a ledger of what really landed.
 
+mod asked;
 mod book;
 mod clock;
 mod disk;
 mod ledger;
 mod many;
+mod memory;
 mod messages;
 mod model;
 mod plan;
 mod session;
+mod summary;
 mod tools;
 mod undone;
+mod words;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

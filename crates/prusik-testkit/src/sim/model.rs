@@ -2,12 +2,15 @@
 
 use async_trait::async_trait;
 use prusik_core::contract::EffectClass;
-use prusik_core::message::{Block, Content, OpaqueBlock, ToolInput, ToolUse};
-use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, StopReason, Usage};
+use prusik_core::message::{Block, OpaqueBlock, ToolInput, ToolUse};
+use prusik_core::model::{
+    Answer, ModelError, ModelErrorKind, ModelRequest, Purpose, StopReason, Usage,
+};
 use prusik_core::run::{COMMIT_GROUP, Stage, UNDO_GROUP};
 use prusik_model::{Delta, Model};
 use serde_json::json;
 
+use super::asked::bytes;
 use super::messages;
 use super::plan::{FIND, SHOWN};
 use super::world::{Invariant, Sim, World};
@@ -34,7 +37,7 @@ impl Model for SimModel {
             }
             world.is_asked(self.process, request);
             let delay = world.delay_ms(400);
-            Some((delay, world.answers(request)))
+            Some((delay, world.answers(self.process, request)))
         });
         let Some((delay, answer)) = planned else { return std::future::pending().await };
         self.sim.pass(delay).await;
@@ -57,6 +60,7 @@ impl World {
         if let Some(problem) = messages::problem(request) {
             self.violate(Invariant::WellFormedRequest, problem);
         }
+        self.is_shown(process, request);
         if self.processes[process].superseded {
             return;
         }
@@ -67,6 +71,12 @@ impl World {
         let answered = self.books[run].answered;
         self.check(Invariant::AnswersAreDurable, answered.next() == turn, || {
             format!("turn {turn} is asked for, and the last durable answer is {answered}")
+        });
+        let (own, durable) = (self.processes[process].memory.summaries, self.books[run].summaries);
+        self.check(Invariant::AnswersAreDurable, own == durable, || {
+            format!(
+                "turn {turn} is asked for, {own} summaries were answered, {durable} are durable"
+            )
         });
         let definition = std::sync::Arc::clone(&self.definition);
         let open = self.books[run].state().and_then(|state| {
@@ -92,25 +102,40 @@ impl World {
         });
     }
 
-    fn answers(&mut self, request: &ModelRequest) -> Result<Answer, ModelError> {
+    fn answers(&mut self, process: usize, request: &ModelRequest) -> Result<Answer, ModelError> {
         let fault = self.plan.call_fault_one_in.saturating_mul(3);
         if self.mishap(fault) {
             return Err(self.model_error());
+        }
+        let tokens = self.tokens_of(request);
+        if let Some(window) = self.plan.window().filter(|window| tokens > *window) {
+            self.counts.prompts_refused += 1;
+            let message = format!("the prompt has {tokens} tokens, and the window {window}");
+            return Err(ModelError::new(ModelErrorKind::ContextFull, message));
+        }
+        if request.purpose == Purpose::Summary {
+            return Ok(self.sums_up(process, request));
         }
         let mut content = Vec::new();
         if let Some(open) = groups_open(request)
             && self.pick(4) > 0
         {
             content.extend(open.split(", ").map(|group| self.closes(group)));
-            let usage = usage(request, &content);
+            let usage = self.usage(request, &content);
             return Ok(Answer { content, stop: StopReason::ToolUse, usage, model: "m".to_owned() });
         }
         let wild = !self.calm && request.turn.0 < ANSWERS_MAX;
-        let blocks = if wild { self.pick(5) } else { 0 };
+        let blocks = match self.pick(5) {
+            _ if !wild => 0,
+            // Where the context is to fill, most turns are not the last.
+            0 if self.plan.is_long() && self.pick(5) > 0 => 1,
+            blocks => blocks,
+        };
         for _ in 0..blocks {
-            let block = self.block();
+            let block = self.block(process);
             content.push(block);
         }
+        let cut = self.is_cut(&mut content, request.max_tokens);
         let calls = content.iter().any(|block| matches!(block, Block::ToolUse(_)));
         if blocks == 0 {
             let texts = ["7", "null", "", "seven"];
@@ -118,6 +143,8 @@ impl World {
             content.push(Block::Text(text.to_owned()));
         }
         let stop = match if wild { self.pick(24) } else { 0 } {
+            _ if cut => StopReason::MaxTokens,
+            23 if self.pick(4) == 0 => StopReason::ContextFull,
             23 => StopReason::MaxTokens,
             22 => StopReason::PauseTurn,
             21 => StopReason::StopSequence,
@@ -127,7 +154,7 @@ impl World {
             _ if calls => StopReason::ToolUse,
             _ => StopReason::EndTurn,
         };
-        let usage = usage(request, &content);
+        let usage = self.usage(request, &content);
         Ok(Answer { content, stop, usage, model: "m".to_owned() })
     }
 
@@ -142,11 +169,21 @@ impl World {
             Kind::Authentication,
             Kind::Billing,
             Kind::InvalidRequest,
+            Kind::ContextFull,
         ];
         let kind = kinds[self.pick(kinds.len())];
         let retry_after_ms =
             (kind == Kind::RateLimited).then(|| [0, 900, 20_000, 3_600_000][self.pick(4)]);
         ModelError { retry_after_ms, ..ModelError::new(kind, "on purpose") }
+    }
+
+    /// Counts as a provider does, one token for so many bytes: never more than the core's estimate, so
+    /// that a ceiling that is passed is the core's fault.
+    pub fn usage(&self, request: &ModelRequest, content: &[Block]) -> Usage {
+        let written: usize = content.iter().map(bytes).sum();
+        let output = (written as u64).div_ceil(self.plan.token_bytes);
+        let output = output.min(u64::from(request.max_tokens));
+        Usage { input: self.tokens_of(request), output, ..Usage::default() }
     }
 
     fn closes(&mut self, group: &str) -> Block {
@@ -156,7 +193,24 @@ impl World {
         Block::ToolUse(ToolUse { id, name: name.to_owned(), input })
     }
 
-    fn block(&mut self) -> Block {
+    /// Leaves out what is longer than an answer may be; true if something was.
+    fn is_cut(&self, content: &mut Vec<Block>, max_tokens: u32) -> bool {
+        let most = u64::from(max_tokens) * self.plan.token_bytes;
+        let mut written = 0;
+        let fits = content.iter().take_while(|block| {
+            written += bytes(block) as u64;
+            written <= most
+        });
+        let fits = fits.count();
+        let cut = fits < content.len();
+        content.truncate(fits);
+        cut
+    }
+
+    fn block(&mut self, process: usize) -> Block {
+        if self.plan.is_long() && self.pick(5) == 0 {
+            return self.to_itself(process);
+        }
         let groups = &self.plan.agent.groups;
         if !groups.is_empty() {
             let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
@@ -196,25 +250,4 @@ fn groups_open(request: &ModelRequest) -> Option<&str> {
     let Block::Text(text) = last else { return None };
     let (names, _) = text.strip_prefix("These groups are still open: ")?.split_once(". ")?;
     Some(names)
-}
-
-/// Counts as a provider does, one token for eight bytes: never more than the core's estimate, so that
-/// a ceiling that is passed is the core's fault.
-fn usage(request: &ModelRequest, content: &[Block]) -> Usage {
-    let sent: usize = request.messages.iter().flat_map(|message| &message.content).map(bytes).sum();
-    let written: usize = content.iter().map(bytes).sum();
-    let output = (written as u64).div_ceil(8).min(u64::from(request.max_tokens));
-    Usage { input: sent as u64 / 8, output, ..Usage::default() }
-}
-
-fn bytes(block: &Block) -> usize {
-    match block {
-        Block::Text(text) => text.len(),
-        Block::Opaque(opaque) => opaque.block.to_string().len(),
-        Block::ToolUse(tool_use) => match &tool_use.input {
-            ToolInput::Json(value) => value.to_string().len(),
-            ToolInput::Malformed(text) => text.len(),
-        },
-        Block::ToolResult(result) => result.content.iter().map(Content::bytes).sum(),
-    }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use prusik_core::agent::{Agent, Group, Limits, OnFailure, Tool};
+use prusik_core::agent::{Agent, ContextPolicy, Group, Limits, OnFailure, Tool};
 use prusik_core::budget::Budget;
 use prusik_core::contract::{
-    Contract, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Undo,
+    Contract, EffectClass, FailureTerm, KeyPlace, Probe, RecordTerm, RetryPolicy, Undo,
 };
 use prusik_core::expr::Expr;
+use prusik_core::ledger::{EntryKind, Note};
 use prusik_core::model::{ModelSpec, Price};
 use serde_json::json;
 
@@ -20,6 +21,13 @@ pub const FIND: &str = "find";
 pub const TAKE: &str = "take";
 /// What the reference of an undo begins with; that of what it undoes follows.
 pub const UNDO_OF: &str = "undo-";
+
+const PRICE: Price = Price {
+    input: 1_000_000_000,
+    output: 5_000_000_000,
+    cache_read: 100_000_000,
+    cache_write: 1_250_000_000,
+};
 
 /// All that is fixed before a schedule begins.
 #[derive(Debug, Clone)]
@@ -41,13 +49,23 @@ pub struct Plan {
     /// clock that skips the wait.
     pub jumps_forward: bool,
     pub jumps_back: bool,
+    /// Bytes that the provider counts as one token.
+    pub token_bytes: u64,
+    /// What the provider takes, where that is less than the agent believes, in its tokens.
+    pub window_real: Option<u64>,
 }
 
 impl Plan {
     pub fn draw(rng: &mut Rng) -> Self {
         let wild = [2, 3, 5, 20];
+        let agent = agent(rng);
+        let window = agent.context.as_ref().map(|policy| policy.window_tokens);
         Self {
-            agent: agent(rng),
+            token_bytes: [8, 8, 4][rng.usize(..3)],
+            window_real: window
+                .filter(|_| one_in(rng, 6))
+                .map(|tokens| tokens * rng.u64(25..90) / 100),
+            agent,
             budget: budget(rng),
             runs: if one_in(rng, 4) { 2 } else { 1 },
             calm_at_ms: rng.u64(2_000..40_000),
@@ -58,6 +76,17 @@ impl Plan {
             jumps_forward: one_in(rng, 6),
             jumps_back: one_in(rng, 4),
         }
+    }
+
+    /// Returns the tokens that the provider takes, if there is a limit.
+    pub fn window(&self) -> Option<u64> {
+        let declared = self.agent.context.as_ref().map(|policy| policy.window_tokens);
+        self.window_real.or(declared)
+    }
+
+    /// Returns whether results are long and runs take many turns.
+    pub fn is_long(&self) -> bool {
+        self.agent.context.is_some()
     }
 }
 
@@ -75,7 +104,14 @@ pub fn lands_late_ms(contract: &Contract) -> u64 {
 }
 
 fn agent(rng: &mut Rng) -> Agent {
+    let context = context(rng);
     let mut tools: Vec<Tool> = SHOWN.iter().map(|name| tool(name, contract(rng, name))).collect();
+    if context.is_some() {
+        for tool in &mut tools {
+            tool.contract.result_bytes_max = [32_768, 32_768, 4_096, 64][rng.usize(..4)];
+            tool.contract.records = records(rng);
+        }
+    }
     let mut find = Contract::of(EffectClass::Read);
     find.timeout_ms = 400;
     find.retry =
@@ -90,28 +126,79 @@ fn agent(rng: &mut Rng) -> Agent {
     Agent {
         on_failure: [leave, leave, park, OnFailure::Compensate][rng.usize(..4)],
         groups: groups(rng, &tools),
-        context: None,
-        ledger: Vec::new(),
+        ledger: if context.is_some() { notes(rng) } else { Vec::new() },
         name: "clerk".to_owned(),
         system: "You are a clerk.".to_owned(),
         model: ModelSpec {
             alias: "main".to_owned(),
             model: "model-1".to_owned(),
-            max_tokens: 400,
+            max_tokens: if context.is_some() { [400, 1_500][rng.usize(..2)] } else { 400 },
             temperature: None,
             thinking_tokens: None,
-            price: (!one_in(rng, 4)).then_some(Price {
-                input: 1_000_000_000,
-                output: 5_000_000_000,
-                cache_read: 100_000_000,
-                cache_write: 1_250_000_000,
-            }),
+            price: (!one_in(rng, 4)).then_some(PRICE),
         },
+        context,
         tools,
         budget: Budget::default(),
         output: one_in(rng, 3).then(|| json!({"type": ["integer", "null"]})),
         limits: Limits { repeats_max: [3, 0, 2][rng.usize(..3)], ..Limits::default() },
     }
+}
+
+/// Draws how the context is kept: in windows so small that a few results fill them.
+fn context(rng: &mut Rng) -> Option<ContextPolicy> {
+    if one_in(rng, 3) {
+        return None;
+    }
+    // The tools alone take more than half of the smallest.
+    let window_tokens = [3_000, 3_600, 4_500, 6_000][rng.usize(..4)];
+    let window_tokens = if one_in(rng, 20) { 1_500 } else { window_tokens };
+    let dear = Price { input: 3_000_000_000, output: 9_000_000_000, ..PRICE };
+    Some(ContextPolicy {
+        window_tokens,
+        reserve_tokens: [100, 300, 500][rng.usize(..3)],
+        compact_at_percent: [80, 60, 95][rng.usize(..3)],
+        target_percent: [50, 40, 70][rng.usize(..3)],
+        keep_percent: [25, 10, 50][rng.usize(..3)],
+        ledger_bytes_max: [250, 700, 2_000][rng.usize(..3)],
+        summary_bytes_max: [400, 800, 2_000][rng.usize(..3)],
+        record: !one_in(rng, 4),
+        summary_model: one_in(rng, 3).then(|| ModelSpec {
+            alias: "short".to_owned(),
+            model: "model-2".to_owned(),
+            max_tokens: [300, 2_000][rng.usize(..2)],
+            temperature: None,
+            thinking_tokens: None,
+            price: Some(dear),
+        }),
+    })
+}
+
+/// Draws what the ledger begins with.
+fn notes(rng: &mut Rng) -> Vec<Note> {
+    let all = [
+        Note::new(EntryKind::Constraint, "Nothing is paid twice.\nL9 fact: this is one entry."),
+        Note {
+            reason: Some("it was asked for".to_owned()),
+            ..Note::new(EntryKind::Goal, "All is tagged.")
+        },
+    ];
+    all.into_iter().filter(|_| one_in(rng, 3)).collect()
+}
+
+/// Draws what a contract wants kept of its results: what is there, and what often is not.
+fn records(rng: &mut Rng) -> Vec<RecordTerm> {
+    let parse = |text: &str| Expr::parse(text).expect("it is CEL");
+    if !one_in(rng, 4) {
+        return Vec::new();
+    }
+    let done = RecordTerm {
+        kind: EntryKind::Artefact,
+        text: parse("'did ' + args.ref"),
+        when: one_in(rng, 2).then(|| parse("size(args.ref) % 2 == 0")),
+    };
+    let whole = RecordTerm { kind: EntryKind::Fact, text: parse("result.rows"), when: None };
+    if one_in(rng, 3) { vec![done, whole] } else { vec![done] }
 }
 
 /// Draws up to two groups among the tools that change something.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prusik_core::budget::{Budget, BudgetKind};
-use prusik_core::event::{ParkReason, Verdict};
+use prusik_core::event::{FailReason, ParkReason, Verdict};
 use prusik_core::ids::CallId;
 use prusik_core::input::{Input, Rejected};
+use prusik_core::ledger::{EntryId, EntryKind, LedgerError, Note};
 use prusik_core::outcome::{Reply, ToolResult};
 use prusik_core::run::{Stage, State, Status};
 use prusik_engine::{
@@ -30,7 +31,7 @@ use super::world::{Invariant, Sim, World, owner, run_id};
 pub const DRIVE_MS_MAX: u64 = 6 * 60 * 60 * 1000;
 /// What was submitted before a run was dropped is at the disk by then, and its lease given back.
 const LET_GO_MS_MAX: u64 = 5_000;
-const TASK: &str = "Do the work.";
+pub const TASK: &str = "Do the work.";
 
 /// Lives from the birth of a process to its end.
 pub async fn session(sim: Sim, run: usize, process: usize) {
@@ -112,6 +113,9 @@ async fn live(sim: &Sim, run: usize, process: usize, slot: &mut Option<Held>) {
         first.push(Input::Compensated { by: "ann".to_owned() });
     } else {
         lies(sim, held).await;
+        if let Err(error) = words(sim, process, held).await {
+            return sim.with(|world| world.takes_error(run, &error));
+        }
     }
     match drive(sim, run, process, held, first).await {
         Ok(()) => sim.with(|world| world.stopped(run, held)),
@@ -160,6 +164,34 @@ async fn lies(sim: &Sim, held: &mut Held) {
     }
 }
 
+/// People want something kept, or the context made smaller, before the run goes on.
+async fn words(sim: &Sim, process: usize, held: &mut Held) -> Result<(), EngineError> {
+    while !held.run().state().ended() && sim.with(|world| world.mishap(4)) {
+        let input = sim.with(|world| world.word(process));
+        let before = held.run().state().clone();
+        let answer = match held.submit(input.clone()).await {
+            Err(EngineError::Rejected(rejected)) => rejected,
+            Err(error) => return Err(error),
+            Ok(_) => continue,
+        };
+        let same = *held.run().state() == before;
+        sim.with(|world| {
+            let sound = match (&answer, &input) {
+                (Rejected::Ledger(error), Input::Noted { note, supersedes, .. }) => {
+                    let memory = &world.processes[process].memory;
+                    memory.refusal_is_sound(note, *supersedes, error)
+                }
+                (Rejected::NoCompaction, _) => world.plan.agent.context.is_none(),
+                _ => false,
+            };
+            world.check(Invariant::WayOut, sound && same, || {
+                format!("{input:?} is refused: {answer:?}")
+            });
+        });
+    }
+    Ok(())
+}
+
 /// An ended run takes nothing.
 async fn ended(sim: &Sim, run: usize, held: &mut Held) {
     let before = held.run().head();
@@ -167,7 +199,9 @@ async fn ended(sim: &Sim, run: usize, held: &mut Held) {
     let inputs = [
         Input::Resumed { by: by.clone(), message: None },
         Input::Cancelled { by: by.clone(), reason: "late".to_owned() },
-        Input::BudgetRaised { budget: Budget::default(), by },
+        Input::BudgetRaised { budget: Budget::default(), by: by.clone() },
+        Input::CompactionRequested { by: by.clone() },
+        Input::Noted { by, note: Note::new(EntryKind::Fact, "It is over."), supersedes: None },
         Input::TimerFired,
     ];
     for input in inputs {
@@ -275,8 +309,12 @@ async fn help(sim: &Sim, state: &State, reason: &ParkReason) -> Vec<Input> {
             inputs.push(Input::BudgetRaised { budget, by: by.clone() });
         }
         let message = world.mishap(3).then(|| "Go on.".to_owned());
+        let full = FailReason::ContextFull;
+        let hopeless = matches!(reason, ParkReason::Failed { reason, .. } if *reason == full);
         let reason = "no more".to_owned();
         inputs.push(match world.pick(if world.calm { 1 } else { 16 }) {
+            // Nothing but another agent would help.
+            0 if hopeless => Input::Cancelled { by, reason },
             15 => Input::Cancelled { by, reason },
             14 => Input::Compensated { by },
             _ => Input::Resumed { by, message },
@@ -319,6 +357,22 @@ impl Observer for Watching {
 }
 
 impl World {
+    fn word(&mut self, process: usize) -> Input {
+        let by = "ann".to_owned();
+        if self.pick(3) == 0 {
+            return Input::CompactionRequested { by };
+        }
+        let note = self.note();
+        let held = self.processes[process].memory.held();
+        let ids: Vec<EntryId> = held.iter().map(|entry| entry.id).collect();
+        let supersedes = match self.pick(6) {
+            0 | 1 if !ids.is_empty() => Some(ids[self.pick(ids.len())]),
+            2 => Some(EntryId(900)),
+            _ => None,
+        };
+        Input::Noted { by, note, supersedes }
+    }
+
     fn verdict(&mut self, reference: &str) -> Verdict {
         let choice = if self.calm { 0 } else { self.pick(4) };
         match (choice, self.ledger.has_landed(reference)) {
@@ -365,6 +419,13 @@ impl World {
     /// The engine has met an error: it must be one that somebody caused.
     fn takes_error(&mut self, run: usize, error: &(dyn std::error::Error + 'static)) {
         self.tell(|| format!("{run}: {error}"));
+        // A word that would have to be kept has no room in the ledger; it may be said without.
+        if let Some(EngineError::Rejected(Rejected::Ledger(error))) = engine_error(error) {
+            let declared = self.plan.agent.context.as_ref().map(|policy| policy.ledger_bytes_max);
+            let full = matches!(error, LedgerError::Full { bytes, used, max, .. }
+                if declared == Some(*max) && used + bytes > *max);
+            return self.check(Invariant::WayOut, full, || format!("a word is refused: {error}"));
+        }
         let caused = cause(error).is_some_and(|error| match error {
             StoreError::Leased { .. }
             | StoreError::Fenced { .. }
@@ -399,14 +460,16 @@ impl World {
 }
 
 fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a StoreError> {
-    if let Some(error) = error.downcast_ref::<StoreError>() {
-        return Some(error);
+    match engine_error(error) {
+        Some(EngineError::Store(error)) => Some(error),
+        Some(_) => None,
+        None => error.downcast_ref(),
     }
-    if let Some(EngineError::Store(error)) = error.downcast_ref::<EngineError>() {
-        return Some(error);
-    }
+}
+
+fn engine_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a EngineError> {
     match error.downcast_ref::<DriveError>() {
-        Some(DriveError::Engine(EngineError::Store(error))) => Some(error),
-        Some(DriveError::Engine(_)) | None => None,
+        Some(DriveError::Engine(error)) => Some(error),
+        None => error.downcast_ref(),
     }
 }

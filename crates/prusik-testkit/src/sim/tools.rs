@@ -193,11 +193,25 @@ impl World {
     }
 
     fn result(&mut self, reference: &str) -> ToolResult {
+        if self.plan.is_long() && self.pick(3) > 0 {
+            return self.long_result(reference);
+        }
         match self.pick(6) {
             5 => ToolResult::text(""),
             4 => ToolResult::text(format!("{reference} {}", "long ".repeat(20))),
             _ => ToolResult::json(json!({"ref": reference})),
         }
+    }
+
+    /// Returns two to six kilobytes, as text or as JSON.
+    fn long_result(&mut self, reference: &str) -> ToolResult {
+        let rows = 60 + self.pick(120);
+        let rows: Vec<String> =
+            (0..rows).map(|row| format!("row {row} of it all, as it is")).collect();
+        if self.pick(2) == 0 {
+            return ToolResult::text(format!("{reference} has\n{}", rows.join("\n")));
+        }
+        ToolResult::json(json!({"ref": reference, "rows": rows.join("\n")}))
     }
 
     /// Answers a probe from the ledger, if at all.

@@ -10,8 +10,10 @@ use prusik_core::run::{Definition, Run};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::asked::Declared;
 use super::book::Book;
 use super::ledger::Ledger;
+use super::memory::Memory;
 use super::plan::{Plan, one_in};
 use crate::oracle::Plain;
 
@@ -37,6 +39,18 @@ pub enum Invariant {
     AnswersAreDurable,
     /// No ceiling is passed.
     Budget,
+    /// The task and every entry that holds stand in every request, word for word.
+    Remembers,
+    /// Between two compactions a prompt only grows at its end.
+    Prefix,
+    /// No prompt is larger than what the agent's window has room for.
+    Window,
+    /// A context is made smaller when it must be, by what it must, and comes to an end with it.
+    Compactions,
+    /// Nothing that was shown is taken for more trusted than it is.
+    Labels,
+    /// No try of the model has the number of another.
+    Attempts,
     /// Open calls belong to the open turn.
     OpenCalls,
     /// Outcomes that nobody waits for change nothing.
@@ -85,6 +99,20 @@ pub struct Counts {
     pub groups_closed: u64,
     /// Calls that a process began after its run had been taken over.
     pub beyond_fence: u64,
+    /// How contexts were made smaller.
+    pub folds: u64,
+    pub summaries: u64,
+    pub summaries_refused: u64,
+    pub outlines: u64,
+    /// Requests that the provider found too long.
+    pub prompts_refused: u64,
+    /// Runs that failed, or would have, because nothing could be made smaller.
+    pub contexts_full: u64,
+    pub entries: u64,
+    pub entries_of_people: u64,
+    pub entries_superseded: u64,
+    /// Calls that read the run's own history, and were answered.
+    pub recalls: u64,
 }
 
 impl Counts {
@@ -108,6 +136,16 @@ impl Counts {
         self.compensated += other.compensated;
         self.groups_closed += other.groups_closed;
         self.beyond_fence += other.beyond_fence;
+        self.folds += other.folds;
+        self.summaries += other.summaries;
+        self.summaries_refused += other.summaries_refused;
+        self.outlines += other.outlines;
+        self.prompts_refused += other.prompts_refused;
+        self.contexts_full += other.contexts_full;
+        self.entries += other.entries;
+        self.entries_of_people += other.entries_of_people;
+        self.entries_superseded += other.entries_superseded;
+        self.recalls += other.recalls;
     }
 }
 
@@ -123,6 +161,8 @@ pub struct Process {
     pub lost_lease: Arc<Notify>,
     /// The run as its steps say: what the disk will hold if all of them land.
     pub shadow: Option<Run>,
+    /// What its steps say that the model must be shown.
+    pub memory: Memory,
     /// The record after which it must have stopped: a step of it failed.
     pub broken: bool,
 }
@@ -143,6 +183,8 @@ pub struct World {
     /// The same in words, if somebody wants to read it.
     pub story: Option<Vec<String>>,
     pub calm: bool,
+    /// The system prompt and the tools of the first request.
+    pub declared: Option<Declared>,
     began: Instant,
     skew_ms: i64,
     looks: u64,
@@ -172,6 +214,7 @@ impl Sim {
             trace: Digest::ZERO,
             story: told.then(Vec::new),
             calm: false,
+            declared: None,
             began: Instant::now(),
             skew_ms: 0,
             looks: 0,
@@ -289,6 +332,7 @@ impl World {
             death: Arc::default(),
             lost_lease: Arc::default(),
             shadow: None,
+            memory: Memory::new(&self.plan.agent),
             broken: false,
         });
         let process = self.processes.len() - 1;

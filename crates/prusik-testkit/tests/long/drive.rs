@@ -1,19 +1,19 @@
 //! The engine over long work: a run with a small window, a forgetful model, and what was seen of it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use prusik_core::agent::{Agent, ContextPolicy, Limits, OnFailure, Tool as Held};
 use prusik_core::budget::Budget;
 use prusik_core::contract::{Contract, EffectClass};
 use prusik_core::event::Event;
 use prusik_core::ids::{RunId, Seq};
-use prusik_core::model::{Answer, ModelError, ModelRequest, ModelSpec, Price};
+use prusik_core::model::ModelSpec;
 use prusik_engine::{Engine, World};
-use prusik_model::{Delta, Model};
+use prusik_model::Model;
 use prusik_store::Store;
-use prusik_testkit::long::{LongModel, Scenario, WorkTool};
+use prusik_testkit::account::SONNET_4_5;
+use prusik_testkit::long::{Scenario, WorkTool};
 use prusik_tool::Tool;
 
 /// The window that the work has to fit into, in tokens.
@@ -32,13 +32,7 @@ pub fn agent(scenario: &Scenario) -> Agent {
             max_tokens: 1_000,
             temperature: None,
             thinking_tokens: None,
-            // What Anthropic's price list says of it, in nano-dollars for a million tokens.
-            price: Some(Price {
-                input: 3_000_000_000,
-                output: 15_000_000_000,
-                cache_read: 300_000_000,
-                cache_write: 3_750_000_000,
-            }),
+            price: Some(SONNET_4_5),
         },
         tools: vec![Held {
             name: tool.name,
@@ -55,30 +49,6 @@ pub fn agent(scenario: &Scenario) -> Agent {
         groups: Vec::new(),
         context: Some(ContextPolicy::of_window(WINDOW, 1_000)),
         ledger: Vec::new(),
-    }
-}
-
-/// The forgetful model, and every request that it was sent.
-pub struct Seen {
-    model: LongModel,
-    pub requests: Mutex<Vec<Arc<ModelRequest>>>,
-}
-
-impl Seen {
-    pub fn new(model: LongModel) -> Arc<Self> {
-        Arc::new(Self { model, requests: Mutex::default() })
-    }
-}
-
-#[async_trait]
-impl Model for Seen {
-    async fn answer(
-        &self,
-        request: &ModelRequest,
-        progress: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<Answer, ModelError> {
-        self.requests.lock().unwrap().push(Arc::new(request.clone()));
-        Model::answer(&self.model, request, progress).await
     }
 }
 

@@ -83,12 +83,15 @@ impl Draft<'_> {
             return;
         };
         // The request for a summary is the prompt itself and a little more.
-        let summary_tokens = policy.summary_bytes_max / 2;
-        let can_ask = before.saturating_add(summary_tokens) < policy.window_tokens;
+        let (through, tokens) = (boundary.through, before);
+        let wanted = SummaryWanted { why: why.clone(), through, refused: None };
+        let asking = summary::bytes_of_asking(&wanted, policy.summary_bytes_max);
+        let more = self.state.context.tokens_of(asking);
+        let more = more.saturating_add(summary::tokens_max(policy.summary_bytes_max));
+        let can_ask = before.saturating_add(more) < policy.window_tokens;
         if why == CompactReason::Refused || !can_ask {
             self.outline(policy, transcript, &boundary, why);
         } else {
-            let (through, tokens) = (boundary.through, before);
             self.emit(Event::CompactionStarted(CompactionStarted { why, through, tokens }));
         }
     }
@@ -116,11 +119,18 @@ impl Draft<'_> {
     fn fold_what_there_is(&mut self, transcript: &Transcript, why: CompactReason, room: u64) {
         let refused = why == CompactReason::Refused;
         let before = self.state.context.in_window();
-        let all = transcript.messages().len();
-        let (fold, _) = fold::choose(transcript, 1..all, u64::MAX);
+        let make = |of: std::ops::Range<usize>| {
+            let (fold, _) = fold::choose(transcript, of, u64::MAX);
+            self.make(transcript, CompactHow::Folded, why.clone(), None, &fold)
+        };
         // As long as it fits, the newest results are worth more than room.
-        let fold = if before > room || refused { fold } else { BTreeSet::new() };
-        let made = self.make(transcript, CompactHow::Folded, why, None, &fold);
+        let made = if before > room || refused {
+            let older = make(1..newest_turn(transcript));
+            let fits = older.event.tokens_after <= room;
+            if fits { older } else { make(1..transcript.messages().len()) }
+        } else {
+            make(1..1)
+        };
         let after = made.event.tokens_after;
         let helped = after < before.saturating_sub(before / 20);
         if (refused && !helped) || !self.take(made, transcript, room) {
@@ -178,8 +188,7 @@ impl Draft<'_> {
         let about = transcript.about();
         let kept = about.iter().position(|about| about.turn > replaced.through);
         let kept = kept.unwrap_or(about.len());
-        let newest = about.iter().rposition(|one| one.turn < about[about.len() - 1].turn);
-        let newest = newest.map_or(kept, |index| (index + 1).max(kept));
+        let newest = newest_turn(transcript).max(kept);
         let (older, _) = fold::choose(transcript, kept..newest, u64::MAX);
         let made = make(&older);
         if made.event.tokens_after <= room {
@@ -344,6 +353,13 @@ fn boundary_at(transcript: &Transcript, kept: usize) -> Option<Boundary> {
     let about = transcript.about().get(kept)?;
     let last = transcript.about().get(kept.checked_sub(1)?)?;
     (kept > 1).then_some(Boundary { through: last.turn, from_seq: about.seq })
+}
+
+/// Returns the first message of the newest turn.
+fn newest_turn(transcript: &Transcript) -> usize {
+    let about = transcript.about();
+    let newest = about.last().map(|one| one.turn);
+    about.iter().rposition(|one| Some(one.turn) < newest).map_or(0, |index| index + 1)
 }
 
 fn boundary_behind(transcript: &Transcript, through: Turn) -> Option<Boundary> {

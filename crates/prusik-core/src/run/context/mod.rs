@@ -30,7 +30,9 @@ pub use self::summary::COMPACTION;
 pub use self::view::View;
 
 pub(super) use self::size::ContextSize;
-pub(super) use self::summary::{SummaryWanted, ask as ask_for_summary};
+pub(super) use self::summary::{
+    SummaryWanted, ask as ask_for_summary, bytes_of_asking, tokens_max,
+};
 pub(super) use self::view::{due, result_bytes_max};
 
 use super::group::{COMMIT_GROUP, UNDO_GROUP};
