@@ -10,6 +10,10 @@ use crate::model::Usage;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryRecorded {
     pub entry: Entry,
+    /// Whether the model was being asked when it came: what it answers, it answers without this entry,
+    /// which is shown behind the answer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unseen: bool,
 }
 
 /// Why the context is compacted.
@@ -182,6 +186,11 @@ impl Invariant {
             Self::Budget => "budget",
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

@@ -253,7 +253,7 @@ impl State {
                 self.ledger.record(entry);
                 let bytes = head::recorded(entry).len() as u64;
                 match &entry.author {
-                    Author::Person(_) if self.calls.is_empty() => self.context.added_unseen(bytes),
+                    Author::Person(_) if recorded.unseen => self.context.added_unseen(bytes),
                     Author::Person(_) | Author::Contract(_) => self.context.added(bytes),
                     // It stands in the messages already.
                     Author::Agent | Author::Model(_) | Author::Word(_) => {}
@@ -341,9 +341,7 @@ impl State {
         if answered.stop == StopReason::ContextFull {
             self.view.refused(tokens);
         }
-        if answered.stop != StopReason::PauseTurn {
-            self.context.show_unseen();
-        }
+        self.context.show_unseen();
         self.spent.turns += 1;
         let price = definition.agent().model.price;
         self.spend(&answered.usage, tokens, answered.nano_usd, price);

@@ -19,7 +19,6 @@ use crate::ids::{CallId, Seq, Turn};
 use crate::label::Label;
 use crate::ledger::{Author, Ledger};
 use crate::message::{Block, Message, Role, ToolInput, ToolResultBlock, ToolUse};
-use crate::model::StopReason;
 
 /// The messages so far. Whenever no call is open they satisfy what every provider asks for: roles
 /// alternate, and each tool use is answered in the next message.
@@ -31,8 +30,7 @@ pub struct Transcript {
     open: Vec<OpenCall>,
     /// Texts that wait until the open calls are answered.
     pending: Vec<String>,
-    /// Entries of people that came while the model may have been asked: what it answers next, it
-    /// answers without them.
+    /// Entries of people that came while the model was being asked.
     unseen: Vec<(Seq, String)>,
     /// Results that are shown as handles.
     folded: BTreeSet<CallId>,
@@ -122,10 +120,7 @@ impl Transcript {
         match event {
             Event::ModelAnswered(answered) => {
                 self.answered(seq, answered.turn, &answered.content);
-                // The provider wants a paused turn back as it was.
-                if answered.stop != StopReason::PauseTurn {
-                    self.show_unseen(seq);
-                }
+                self.show_unseen(seq);
             }
             Event::CallCompleted(completed) => {
                 if let Some(open) = self.open.iter_mut().find(|open| open.call == completed.call) {
@@ -138,14 +133,11 @@ impl Transcript {
             Event::EntryRecorded(recorded) => match &recorded.entry.author {
                 // It stands in the call itself.
                 Author::Model(_) | Author::Word(_) | Author::Agent => {}
-                Author::Contract(_) => self.user_text(seq, head::recorded(&recorded.entry)),
-                Author::Person(_) => {
-                    let text = head::recorded(&recorded.entry);
-                    if self.open.is_empty() {
-                        self.unseen.push((seq, text));
-                    } else {
-                        self.pending.push(text);
-                    }
+                Author::Person(_) if recorded.unseen => {
+                    self.unseen.push((seq, head::recorded(&recorded.entry)));
+                }
+                Author::Contract(_) | Author::Person(_) => {
+                    self.user_text(seq, head::recorded(&recorded.entry));
                 }
             },
             Event::ContextCompacted(compacted) => self.compact(compacted),

@@ -44,7 +44,7 @@ fn project(folder: &Path, model: &str, notes: u32, more: &str) {
 
 fn scripted(folder: &Path, text: &str, more: &str) {
     write_files(folder, &[("script.yaml", text)]);
-    project(folder, "provider: scripted, script: script.yaml", 12, more);
+    project(folder, "provider: scripted, script: script.yaml", 24, more);
 }
 
 fn server(text: &str) -> (Runtime, ScriptedServer) {
@@ -133,9 +133,9 @@ fn what_was_sent_is_known_to_the_byte_over_compactions_notes_and_a_park() {
 #[test]
 fn the_pieces_of_a_request_and_what_became_of_them_are_shown() {
     let folder = tempfile::tempdir().unwrap();
-    scripted(folder.path(), &script(12), "");
+    scripted(folder.path(), &script(24), "");
     let yaml = std::fs::read_to_string(folder.path().join("prusik.yaml")).unwrap();
-    let yaml = yaml.replace("max_tokens: 500", "max_tokens: 500, window_tokens: 4500");
+    let yaml = yaml.replace("max_tokens: 500", "max_tokens: 500, window_tokens: 5000");
     write_files(folder.path(), &[("prusik.yaml", &yaml)]);
     let run = prusik(folder.path(), &["run", "Count"]);
     assert!(run.status.success(), "{}", said(&run));
@@ -167,7 +167,7 @@ fn the_pieces_of_a_request_and_what_became_of_them_are_shown() {
     assert_eq!(of("history")["label"], json!(["read"]));
     let text = said(&prusik(folder.path(), &["context", "last", "--text"]));
     for words in
-        ["as the provider counted", "window 4,500", "untrusted (read)", "You count what is"]
+        ["as the provider counted", "window 5,000", "untrusted (read)", "You count what is"]
     {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -183,7 +183,7 @@ fn the_pieces_of_a_request_and_what_became_of_them_are_shown() {
     assert!(said(&told).contains("+ ") && said(&told).contains("the same"), "{}", said(&told));
 
     let drawn = prusik(folder.path(), &["context", "last", "--svg", "c.svg", "--html", "c.html"]);
-    assert!(said(&drawn).contains("c.svg and c.html: 14 requests"), "{}", said(&drawn));
+    assert!(said(&drawn).contains("c.svg and c.html: 26 requests"), "{}", said(&drawn));
     let drawing = std::fs::read_to_string(folder.path().join("c.svg")).unwrap();
     assert!(drawing.starts_with("<svg ") && drawing.contains("prefers-color-scheme:dark"));
     let page = std::fs::read_to_string(folder.path().join("c.html")).unwrap();

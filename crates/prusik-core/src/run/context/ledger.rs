@@ -106,7 +106,9 @@ impl Draft<'_> {
         self.state.ledger.check(&note, supersedes, bytes_max)?;
         let id = self.state.ledger.next_id();
         let entry = Entry { id, note, author, label, supersedes };
-        self.emit(Event::EntryRecorded(EntryRecorded { entry }));
+        // Only a person speaks while the model is being asked.
+        let unseen = self.model_under_way && matches!(entry.author, Author::Person(_));
+        self.emit(Event::EntryRecorded(EntryRecorded { entry, unseen }));
         Ok(id)
     }
 

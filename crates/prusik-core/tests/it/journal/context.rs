@@ -35,7 +35,7 @@ pub fn entry_recorded() -> Vec<Event> {
     };
     let recorded = |id, note, author, label, supersedes| {
         let entry = Entry { id: EntryId(id), note, author, label, supersedes };
-        Event::EntryRecorded(EntryRecorded { entry })
+        Event::EntryRecorded(EntryRecorded { entry, unseen: false })
     };
     let mut events: Vec<Event> = EntryKind::ALL
         .into_iter()
@@ -46,6 +46,10 @@ pub fn entry_recorded() -> Vec<Event> {
         })
         .collect();
     events.push(recorded(7, full, Author::Model(CALL), label(), Some(EntryId(3))));
+    let (id, note) = (EntryId(8), Note::new(EntryKind::Fact, "while the model was asked"));
+    let (author, label) = (Author::Person("ann".into()), Label::trusted());
+    let entry = Entry { id, note, author, label, supersedes: None };
+    events.push(Event::EntryRecorded(EntryRecorded { entry, unseen: true }));
     events
 }
 

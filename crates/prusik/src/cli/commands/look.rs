@@ -119,8 +119,8 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
             "run": id, "agent": state.started.agent, "task": state.started.task,
             "definition": state.started.definition, "status": state.status, "spent": state.spent,
             "cache_read_percent": state.spent.cache_read_percent(),
-            "budget": state.budget, "in_doubt": state.doubts(), "open_calls": open, "compactions": state.view.compactions,
-            "ledger": state.ledger.entries(), "records": state.seq,
+            "budget": state.budget, "in_doubt": state.doubts(), "open_calls": open,
+            "compactions": state.view.compactions, "ledger": state.ledger.entries(), "records": state.seq,
             "created_ms": state.created, "updated_ms": state.updated,
         });
         put(&format!("{object}\n"));

@@ -101,8 +101,8 @@ const MISTAKES: &[Mistake] = &[
     (
         "a model for summaries that takes too little",
         YAML,
-        "model: \"qwen3:8b\",",
-        "model: \"qwen3:8b\", window_tokens: 32000,",
+        "window_tokens: 60000",
+        "window_tokens: 32000",
     ),
     ("a full ledger", AGENT, "ledger_bytes_max: 4000", "ledger_bytes_max: 100"),
     ("an entry of no kind", AGENT, "  - constraint: Never", "  - constrain: Never"),

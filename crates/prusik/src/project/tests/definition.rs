@@ -110,7 +110,7 @@ fn the_context_is_kept_as_the_file_says_and_as_the_model_is() {
     // An agent that says nothing has all of its model's window, and a recording has its model's.
     let tools = [built_in("read", EffectClass::Read), tool("docs__search", &[])];
     let helper = project.agent_definition(Some("helper"), &tools).unwrap();
-    assert_eq!(helper.context, Some(ContextPolicy::of_window(128_000, 4_096)));
+    assert_eq!(helper.context, Some(ContextPolicy::of_window(60_000, 4_096)));
     for (alias, tokens) in [("replay", 64_000), ("default", 64_000), ("demo", 128_000)] {
         write(folder.path(), "agents/any.md", format!("---\nmodel: {alias}\n---\nDo."));
         let any = load(&folder).agent_definition(Some("any"), &[]).unwrap();

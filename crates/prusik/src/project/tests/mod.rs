@@ -23,7 +23,7 @@ models:
     thinking_tokens: 2000
     window_tokens: 64000
     price: { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75 }
-  local: { provider: openai, model: "qwen3:8b", base_url: "http://localhost:11434/v1" }
+  local: { provider: openai, model: "qwen3:8b", window_tokens: 60000, base_url: "http://localhost:11434/v1" }
   demo: { provider: scripted, script: scripts/demo.yaml }
   replay: { provider: recorded, cassette: cassettes/x.jsonl, mode: record, of: default }
 servers:
