@@ -181,7 +181,8 @@ fn without_request(messages: &[Arc<Message>]) -> Vec<Arc<Message>> {
 /// Returns what is forgotten: the task, or an entry that holds.
 fn remembered(messages: &[Arc<Message>], memory: &Memory) -> Vec<String> {
     let first = messages.first().and_then(|message| message.content.first());
-    let task = (first != Some(&Block::Text(TASK.to_owned()))).then(|| "the task is gone".to_owned());
+    let task =
+        (first != Some(&Block::Text(TASK.to_owned()))).then(|| "the task is gone".to_owned());
     let texts: Vec<String> = messages
         .iter()
         .flat_map(|message| &message.content)
@@ -206,9 +207,8 @@ fn remembered(messages: &[Arc<Message>], memory: &Memory) -> Vec<String> {
             ToolInput::Json(_) | ToolInput::Malformed(_) => false,
         })
     };
-    let told = |entry: &Entry| {
-        texts.iter().any(|text| entry.note.texts().all(|own| text.contains(own)))
-    };
+    let told =
+        |entry: &Entry| texts.iter().any(|text| entry.note.texts().all(|own| text.contains(own)));
     let held = memory.held().iter().filter(|entry| !told(entry) && !recorded(entry));
     task.into_iter().chain(held.map(|entry| format!("{} is gone: {entry:?}", entry.id))).collect()
 }

@@ -133,7 +133,8 @@ impl World {
         let counts = &mut self.counts;
         match event {
             Event::EntryRecorded(recorded) => {
-                let of_people = matches!(recorded.entry.author, Author::Person(_) | Author::Word(_));
+                let of_people =
+                    matches!(recorded.entry.author, Author::Person(_) | Author::Word(_));
                 counts.entries += 1;
                 counts.entries_of_people += u64::from(of_people);
                 counts.entries_superseded += u64::from(recorded.entry.supersedes.is_some());
@@ -148,7 +149,8 @@ impl World {
                 self.books[run].summaries += 1;
                 let before = self.books[run].state().map(|state| state.spent);
                 let spent = Some(state.spent);
-                let calls = |spent: Option<Spent>| spent.map(|spent| (spent.tool_calls, spent.turns));
+                let calls =
+                    |spent: Option<Spent>| spent.map(|spent| (spent.tool_calls, spent.turns));
                 let idle = state.calls.is_empty() && calls(before) == calls(spent);
                 self.check(Invariant::Compactions, idle, || {
                     format!("a summary leads to calls: {:?}, {spent:?}", state.calls)

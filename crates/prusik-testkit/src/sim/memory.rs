@@ -322,7 +322,11 @@ impl Memory {
         self.told = handles.iter().map(|named| named.handle.clone()).collect();
         let bytes = serde_json::to_string(&replaced.summary).map_or(0, |text| text.len() as u64);
         let max = self.policy.as_ref().map_or(0, |policy| policy.summary_bytes_max);
-        check(Invariant::Compactions, bytes <= max, format!("a summary has {bytes} of {max} bytes"));
+        check(
+            Invariant::Compactions,
+            bytes <= max,
+            format!("a summary has {bytes} of {max} bytes"),
+        );
         wrong
     }
 
@@ -345,13 +349,10 @@ impl Memory {
         // Who has just called wants to read what came back.
         let newest = self.turns.last().copied().unwrap_or_default();
         let is_new = |call: &&CallId| call.turn == newest && !self.folded.contains(call);
-        let bytes: u64 = folded
-            .iter()
-            .filter(is_new)
-            .filter_map(|call| self.calls.get(call)?.bytes)
-            .sum();
-        let whole = (compacted.bytes_after + bytes) * compacted.tokens_after
-            / compacted.bytes_after.max(1);
+        let bytes: u64 =
+            folded.iter().filter(is_new).filter_map(|call| self.calls.get(call)?.bytes).sum();
+        let whole =
+            (compacted.bytes_after + bytes) * compacted.tokens_after / compacted.bytes_after.max(1);
         if bytes > 0 && !self.was_refused && whole + ROUNDING_TOKENS < room {
             let detail = format!("results of turn {newest} are folded; {whole} of {room} tokens");
             wrong.push((Invariant::Compactions, detail));

@@ -74,7 +74,9 @@ impl World {
         });
         let (own, durable) = (self.processes[process].memory.summaries, self.books[run].summaries);
         self.check(Invariant::AnswersAreDurable, own == durable, || {
-            format!("turn {turn} is asked for, {own} summaries were answered, {durable} are durable")
+            format!(
+                "turn {turn} is asked for, {own} summaries were answered, {durable} are durable"
+            )
         });
         let definition = std::sync::Arc::clone(&self.definition);
         let open = self.books[run].state().and_then(|state| {

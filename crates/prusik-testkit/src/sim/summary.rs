@@ -27,7 +27,8 @@ impl World {
 
     fn summary(&mut self, process: usize) -> (Written, Vec<Block>, StopReason) {
         let good = self.good_summary(process);
-        let bytes_max = self.plan.agent.context.as_ref().map_or(0, |policy| policy.summary_bytes_max);
+        let bytes_max =
+            self.plan.agent.context.as_ref().map_or(0, |policy| policy.summary_bytes_max);
         let text = |text: String| vec![Block::Text(text)];
         let json = |value: &Value| vec![Block::Text(value.to_string())];
         let end = StopReason::EndTurn;

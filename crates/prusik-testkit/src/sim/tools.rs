@@ -206,7 +206,8 @@ impl World {
     /// Returns two to six kilobytes, as text or as JSON.
     fn long_result(&mut self, reference: &str) -> ToolResult {
         let rows = 60 + self.pick(120);
-        let rows: Vec<String> = (0..rows).map(|row| format!("row {row} of it all, as it is")).collect();
+        let rows: Vec<String> =
+            (0..rows).map(|row| format!("row {row} of it all, as it is")).collect();
         if self.pick(2) == 0 {
             return ToolResult::text(format!("{reference} has\n{}", rows.join("\n")));
         }

@@ -29,7 +29,9 @@ pub use self::summary::purpose_of;
 pub use self::view::View;
 
 pub(super) use self::size::{ContextSize, bytes_of};
-pub(super) use self::summary::{SummaryWanted, ask as ask_for_summary, bytes_of_asking, tokens_max};
+pub(super) use self::summary::{
+    SummaryWanted, ask as ask_for_summary, bytes_of_asking, tokens_max,
+};
 pub(super) use self::view::{due, result_bytes_max};
 
 use super::group::{COMMIT_GROUP, UNDO_GROUP};

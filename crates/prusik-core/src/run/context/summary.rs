@@ -60,9 +60,10 @@ pub(in crate::run) fn ask(
 
 /// Returns the bytes that asking for a summary adds to the prompt of the turn.
 pub(in crate::run) fn bytes_of_asking(wanted: &SummaryWanted, bytes_max: u64) -> u64 {
-    let again = wanted.refused.as_ref().map_or(0, |refused| {
-        written(refused).len() + once_more(refused).len()
-    });
+    let again = wanted
+        .refused
+        .as_ref()
+        .map_or(0, |refused| written(refused).len() + once_more(refused).len());
     (request(wanted.through, bytes_max).len() + again) as u64
 }
 
