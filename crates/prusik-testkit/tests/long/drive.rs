@@ -95,9 +95,7 @@ pub async fn work(store: &Arc<dyn Store>, scenario: &Scenario, model: Arc<dyn Mo
     let mut held = held.expect("a store that takes it");
     let (_sender, mut controls) = tokio::sync::mpsc::unbounded_channel();
     let world = world(scenario, model);
-    held.drive(&world, "test", Vec::new(), &mut controls, Arc::new(()))
-        .await
-        .expect("it is driven");
+    held.drive(&world, "test", Vec::new(), &mut controls, Arc::new(())).await.expect("it is driven");
     let run = held.id().clone();
     held.release().await.expect("it is given back");
     run

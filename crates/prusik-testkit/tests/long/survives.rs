@@ -21,30 +21,16 @@ async fn two_thousand_turns_in_a_small_window_end_with_the_right_answer() {
             Event::ContextCompacted(compacted) => {
                 *ways.entry(format!("{:?} {:?}", compacted.how, compacted.why)).or_insert(0) += 1;
                 assert_eq!(compacted.checked, Invariant::ALL, "at record {seq}");
-                eprintln!(
-                    "DBG {seq} {:?} {} -> {} folded {}",
-                    compacted.how,
-                    compacted.tokens_before,
-                    compacted.tokens_after,
-                    compacted.folded.len()
-                );
+                eprintln!("DBG {seq} {:?} {} -> {} folded {}", compacted.how, compacted.tokens_before, compacted.tokens_after, compacted.folded.len());
             }
-            Event::SummaryAnswered(s) => {
-                refused += u32::from(s.refused.is_some());
-                if let Some(r) = &s.refused {
-                    eprintln!("DBG refused {:?}", r.problems);
-                }
-            }
+            Event::SummaryAnswered(s) => { refused += u32::from(s.refused.is_some());
+               if let Some(r) = &s.refused { eprintln!("DBG refused {:?}", r.problems); } }
             Event::ModelFailed(f) => eprintln!("DBG failed {:?}", f.error),
             _ => {}
         }
     }
     let (_, Event::RunFinished(finished)) = events.last().unwrap() else { panic!("it goes on") };
     let Ending::Completed { answer, .. } = &finished.ending else { panic!("{finished:?}") };
-    eprintln!(
-        "DBG {ways:?} refused {refused} {answer} {:?} expected {:?}",
-        scenario.mark(answer),
-        scenario.expected()
-    );
+    eprintln!("DBG {ways:?} refused {refused} {answer} {:?} expected {:?}", scenario.mark(answer), scenario.expected());
     panic!("x");
 }
