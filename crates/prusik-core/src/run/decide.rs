@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::changes::Change;
+use super::changes::Changes;
 use super::definition::Definition;
 use super::group::{is_planned, role};
 use super::program::{Phase, Program};
@@ -43,8 +43,8 @@ pub(super) struct Draft<'a> {
     /// Whether the model has been asked and has not answered.
     pub model_under_way: bool,
     pub stop: Option<&'a Stop>,
-    /// What was done so far, if the journal has been read.
-    pub changes: Option<&'a [Change]>,
+    /// What was done before this step, if the journal has been read.
+    pub changes: Option<&'a Changes>,
     /// The messages before this step, if they have been read.
     pub transcript: Option<&'a Transcript>,
 }

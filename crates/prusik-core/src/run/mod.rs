@@ -262,7 +262,7 @@ impl Run {
             calls_under_way: self.calls_under_way(),
             model_under_way: self.model_under_way(),
             stop: self.stop.as_ref(),
-            changes: self.changes.as_ref().map(Changes::made),
+            changes: self.changes.as_ref(),
             transcript: self.transcript.as_ref(),
         };
         // Whatever comes first after a load, calls that the last driver left open come before it.
