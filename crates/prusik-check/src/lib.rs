@@ -22,7 +22,7 @@ pub use catalogue::{
 };
 pub use finding::{Counts, Finding, Severity};
 pub use lint::{LintReport, Suppressed, lint, tool_tokens};
-pub use out::{Checked, html, sarif};
+pub use out::{Checked, escaped, html, page, sarif};
 pub use report::{AgentReport, Fact, Question, Report, Section, ToolFacts, failures};
 pub use rule::Rule;
 pub use words::hides;

@@ -151,7 +151,8 @@ pub struct Tool {
 
 impl Tool {
     /// Returns the tool as the model sees it. An argument that carries the idempotency key is
-    /// left out: the runtime fills it.
+    /// left out: the runtime fills it. Keys are sorted, as they are in a definition that was stored:
+    /// who takes a run up again sends the same bytes, which the provider finds in its cache.
     pub fn declaration(&self) -> ToolDecl {
         let mut input_schema = self.input_schema.clone();
         if let Some(KeyPlace::Argument(name)) = &self.contract.key {
@@ -162,6 +163,7 @@ impl Tool {
                 required.retain(|item| item.as_str() != Some(name));
             }
         }
+        input_schema.sort_all_objects();
         ToolDecl { name: self.name.clone(), description: self.description.clone(), input_schema }
     }
 }

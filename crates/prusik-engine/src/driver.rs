@@ -56,10 +56,12 @@ pub enum Notice<'a> {
     Delta(&'a Delta),
     /// What a running call says of its progress.
     Progress { call: CallId, text: &'a str },
-    /// The model is being asked.
-    ModelCalled,
+    /// The model is being asked. A summary that it writes is not shown while it is written.
+    ModelCalled { purpose: Purpose },
     /// A call's attempt begins.
     CallBegun { call: CallId, tool: &'a str, probe: bool },
+    /// Somebody at another process wanted something of the run that it does not take.
+    Refused { by: &'a str, rejected: &'a Rejected },
 }
 
 /// Watches a driven run. Called on the driver's own task: it must be quick.
@@ -211,10 +213,17 @@ impl Driver<'_> {
             Err(error) => return Err(error.into()),
         };
         for signal in signals {
-            self.take(match signal {
-                Signal::Cancel { by, reason } => Input::Cancelled { by, reason },
-                Signal::Interrupt => Input::Interrupted,
-            })?;
+            match signal {
+                Signal::Cancel { by, reason } => self.take(Input::Cancelled { by, reason })?,
+                Signal::Interrupt => self.take(Input::Interrupted)?,
+                Signal::Note { by, note, supersedes } => {
+                    let noted = Input::Noted { by: by.clone(), note, supersedes };
+                    self.take_if_it_can(&by, noted)?;
+                }
+                Signal::Compact { by } => {
+                    self.take_if_it_can(&by, Input::CompactionRequested { by: by.clone() })?;
+                }
+            }
         }
         Ok(())
     }
@@ -224,6 +233,18 @@ impl Driver<'_> {
         self.held.run.state().status != Status::Running
             && self.appending.is_empty()
             && self.under_way.is_empty()
+    }
+
+    /// Hands in what somebody elsewhere wants. Whoever watches is told if the run does not take it: the
+    /// run goes on either way.
+    fn take_if_it_can(&mut self, by: &str, input: Input) -> Result<(), DriveError> {
+        match self.take(input) {
+            Err(DriveError::Engine(EngineError::Rejected(rejected))) => {
+                self.observer.notice(Notice::Refused { by, rejected: &rejected });
+                Ok(())
+            }
+            taken => taken,
+        }
     }
 
     /// Hands an input in and submits what it leads to.
@@ -283,10 +304,14 @@ impl Driver<'_> {
                 self.tasks.spawn(perform::load_transcript(store, run, from, through))
             }
             Action::CallModel(request) => {
-                self.observer.notice(Notice::ModelCalled);
-                let model = match request.purpose {
-                    Purpose::Turn => &self.world.model,
-                    Purpose::Summary => self.world.summarizer.as_ref().unwrap_or(&self.world.model),
+                let purpose = request.purpose;
+                self.observer.notice(Notice::ModelCalled { purpose });
+                let (model, observer): (_, Arc<dyn Observer>) = match purpose {
+                    Purpose::Turn => (&self.world.model, observer),
+                    Purpose::Summary => {
+                        let own = &self.world.model;
+                        (self.world.summarizer.as_ref().unwrap_or(own), Arc::new(()))
+                    }
                 };
                 let model = Arc::clone(model);
                 self.tasks.spawn(perform::call_model(model, request, observer))

@@ -5,15 +5,16 @@ use quote::{ToTokens, quote};
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, ExprUnary, Lit, LitStr, Meta, MetaNameValue, Token, UnOp};
+use syn::{Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Meta, MetaNameValue, Token, UnOp};
 
 use crate::text::{Complaints, name_of, said_once, unknown_key};
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "effect",
     "key",
     "probe",
     "undo",
+    "record",
     "name",
     "timeout_ms",
     "retry",
@@ -32,6 +33,7 @@ pub(crate) struct Keys {
     pub key: Option<(Key, Span)>,
     pub probe: Option<(Probe, Span)>,
     pub undo: Option<(Other, Span)>,
+    record: Option<(Record, Span)>,
     pub name: Option<LitStr>,
     timeout_ms: Option<u64>,
     retry: Retry,
@@ -68,6 +70,14 @@ pub(crate) struct Probe {
     landed: Option<LitStr>,
     result: Option<LitStr>,
     wait_ms: Option<u64>,
+}
+
+/// What of a result goes into the ledger.
+#[derive(Default)]
+struct Record {
+    kind: Option<Ident>,
+    text: Option<LitStr>,
+    when: Option<LitStr>,
 }
 
 #[derive(Default)]
@@ -130,6 +140,7 @@ impl Keys {
                 }
                 self.undo = Some((other, meta.span()));
             }
+            "record" => self.record = Some((record(meta, complaints)?, meta.span())),
             "name" => self.name = Some(tool_name(text(meta)?)?),
             "timeout_ms" => self.timeout_ms = Some(count(meta)?),
             "result_bytes_max" => self.result_bytes_max = Some(count(meta)?),
@@ -189,6 +200,19 @@ impl Keys {
                 );
             }
         }
+        if let Some((record, span)) = &self.record {
+            if record.kind.is_none() {
+                complaints
+                    .say(*span, format!("say what the entry is: `kind = \"fact\"`; {KINDS_HELP}"));
+            }
+            if record.text.is_none() {
+                complaints.say(
+                    *span,
+                    "say what is recorded: `text = \"'paid as ' + result.id\"`, in CEL over `args` and \
+                     `result`",
+                );
+            }
+        }
         if let Some((undo, span)) = &self.undo
             && undo.tool.is_none()
         {
@@ -211,6 +235,9 @@ impl Keys {
 
 const UNDO_KEYS: [&str; 2] = ["tool", "arguments"];
 const PROBE_KEYS: [&str; 5] = ["tool", "arguments", "landed", "result", "wait_ms"];
+const RECORD_KEYS: [&str; 3] = ["kind", "text", "when"];
+const KINDS_HELP: &str =
+    "there are `goal`, `constraint`, `decision`, `fact`, `question` and `artefact`";
 const RETRY_KEYS: [&str; 4] = ["attempts_max", "backoff_ms", "backoff_ms_max", "deadline_ms"];
 
 fn key(meta: &Meta) -> syn::Result<Key> {
@@ -242,6 +269,34 @@ fn probe(meta: &Meta, complaints: &mut Complaints) -> syn::Result<Probe> {
         }
     }
     Ok(probe)
+}
+
+fn record(meta: &Meta, complaints: &mut Complaints) -> syn::Result<Record> {
+    let mut record = Record::default();
+    for inner in &list(meta, "kind = \"fact\", text = \"…\"")? {
+        match name_of(inner).as_str() {
+            "kind" => {
+                let kind = text(inner)?;
+                let variant = match kind.value().as_str() {
+                    "goal" => "Goal",
+                    "constraint" => "Constraint",
+                    "decision" => "Decision",
+                    "fact" => "Fact",
+                    "question" => "Question",
+                    "artefact" => "Artefact",
+                    other => {
+                        let message = format!("`{other}` is no kind of entry: {KINDS_HELP}");
+                        return Err(syn::Error::new(kind.span(), message));
+                    }
+                };
+                record.kind = Some(Ident::new(variant, kind.span()));
+            }
+            "text" => record.text = Some(text(inner)?),
+            "when" => record.when = Some(text(inner)?),
+            name => complaints.add(unknown_key(inner.span(), name, "`record`", &RECORD_KEYS)),
+        }
+    }
+    Ok(record)
 }
 
 fn retry(meta: &Meta, complaints: &mut Complaints) -> syn::Result<Retry> {
@@ -431,6 +486,12 @@ impl Keys {
             let (tool, arguments) = (&undo.tool, arguments(undo));
             quote!(::prusik::__private::Undo { tool: #tool, arguments: #arguments })
         }));
+        let record = option(self.record.as_ref().map(|(record, _)| {
+            let (kind, text, when) = (&record.kind, &record.text, option(record.when.as_ref()));
+            quote!(::prusik::__private::Record {
+                kind: ::prusik::__private::EntryKind::#kind, text: #text, when: #when,
+            })
+        }));
         let (timeout_ms, bytes_max) = (option(self.timeout_ms), option(self.result_bytes_max));
         let Retry { attempts_max, backoff_ms, backoff_ms_max, deadline_ms } = &self.retry;
         let (attempts_max, backoff_ms) = (option(*attempts_max), option(*backoff_ms));
@@ -438,7 +499,7 @@ impl Keys {
         let (empty_fails, parallel) = (self.empty_fails, self.parallel);
         quote! {
             effect: ::prusik::__private::EffectClass::#effect,
-            key: #key, probe: #probe, undo: #undo,
+            key: #key, probe: #probe, undo: #undo, record: #record,
             timeout_ms: #timeout_ms, result_bytes_max: #bytes_max,
             retry: ::prusik::__private::RetryConfig {
                 attempts_max: #attempts_max, backoff_ms: #backoff_ms,

@@ -16,6 +16,7 @@ pub use verify::{VerifyError, verify};
 
 use async_trait::async_trait;
 use prusik_core::ids::{Digest, Fence, RunId, Seq, Timestamp};
+use prusik_core::ledger::{EntryId, Note};
 use prusik_core::message::Blob;
 use prusik_core::record::{Head, Record};
 use serde::{Deserialize, Serialize};
@@ -150,8 +151,21 @@ pub struct Filter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
-    Cancel { by: String, reason: String },
+    Cancel {
+        by: String,
+        reason: String,
+    },
     Interrupt,
+    /// Something is to be kept in the ledger.
+    Note {
+        by: String,
+        note: Note,
+        supersedes: Option<EntryId>,
+    },
+    /// The context is to be made smaller before the model is asked again.
+    Compact {
+        by: String,
+    },
 }
 
 /// What pruning removed, or would remove.

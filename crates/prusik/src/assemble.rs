@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::library::{
-    Asks, Connected, Error, Home, NoModel, OwnTool, Tell, Tools, Workshop, facts as facts_with,
+    Asks, Connected, Error, Home, Models, OwnTool, Tell, Tools, Workshop, facts as facts_with,
     world,
 };
 use crate::project::config::{self, ModelConfig, Provider};
@@ -55,21 +55,21 @@ pub(crate) async fn fresh(
     tell: Tell<'_>,
 ) -> Result<Assembled, Error> {
     let entry = project.agent(agent)?;
-    let model = connect_model(project, project.model_alias(entry))?;
+    let models = connect_models(project, project.model_alias(entry), entry.summary_model())?;
     let servers = project.servers_for(entry).into_iter();
     let Connected { toolbox, .. } = workshop(project, servers, own)?.connect(tell).await?;
     let made = project.agent_definition(agent, &Workshop::facts_of(&toolbox, own));
-    assembled(model, toolbox, made.map_err(Error::from)).await
+    assembled(models, toolbox, made.map_err(Error::from)).await
 }
 
 /// Puts together what a new run needs, or ends what was started for it.
 pub(crate) async fn assembled(
-    model: Arc<dyn prusik_model::Model>,
+    models: Models,
     toolbox: Toolbox,
     made: Result<Agent, Error>,
 ) -> Result<Assembled, Error> {
     let made = made.and_then(|definition| {
-        let world = world(model, &toolbox, &definition)?;
+        let world = world(models, &toolbox, &definition)?;
         Ok((definition, world))
     });
     match made {
@@ -163,12 +163,16 @@ pub(crate) fn again(
     agent: &Agent,
     asks: Asks,
 ) -> Result<(World, Tools), Error> {
-    let model = match asks {
-        Asks::Model => connect_model(project, &agent.model.alias)?,
-        Asks::ToolsAlone => Arc::new(NoModel),
+    let models = match asks {
+        Asks::Model => {
+            let summary = agent.context.as_ref().and_then(|policy| policy.summary_model.as_ref());
+            let summary = summary.map(|model| model.alias.as_str());
+            connect_models(project, &agent.model.alias, summary)?
+        }
+        Asks::ToolsAlone => Models::none(),
     };
     let toolbox = workshop(project, project.servers(), own)?.known(agent)?;
-    let world = world(model, &toolbox, agent)?;
+    let world = world(models, &toolbox, agent)?;
     Ok((world, Tools(toolbox)))
 }
 
@@ -293,7 +297,21 @@ pub fn server_config(
     Ok(config)
 }
 
+/// Connects an agent's model, and the one that writes its summaries.
+fn connect_models(project: &Project, alias: &str, summary: Option<&str>) -> Result<Models, Error> {
+    let model = connect_model(project, alias)?;
+    let summarizer = summary.map(|alias| connect_model(project, alias)).transpose()?;
+    Ok(Models { model, summarizer })
+}
+
 fn connect_model(project: &Project, alias: &str) -> Result<Arc<dyn prusik_model::Model>, Error> {
+    connection_of(project, alias)?
+        .connect()
+        .map_err(|error| Error::from(project.error_at(&["models", alias], error.to_string())))
+}
+
+/// Returns how a model of a project is reached.
+pub(crate) fn connection_of(project: &Project, alias: &str) -> Result<Connection, Error> {
     let config = project.model(alias).ok_or_else(|| {
         let names: Vec<&str> = project.config().models.keys().map(String::as_str).collect();
         Error::Misuse(format!(
@@ -301,9 +319,7 @@ fn connect_model(project: &Project, alias: &str) -> Result<Arc<dyn prusik_model:
             names.join(", ")
         ))
     })?;
-    connection(project, alias, config)?
-        .connect()
-        .map_err(|error| Error::from(project.error_at(&["models", alias], error.to_string())))
+    connection(project, alias, config)
 }
 
 fn connection(project: &Project, alias: &str, config: &ModelConfig) -> Result<Connection, Error> {

@@ -28,6 +28,7 @@ extern crate self as prusik;
 mod assemble;
 mod certify;
 pub mod cli;
+mod context;
 mod demo;
 mod fault;
 mod library;
@@ -35,21 +36,26 @@ pub mod project;
 pub mod scaffold;
 mod scratch;
 mod terms;
+mod window;
 
+pub use context::{
+    Change, ContextError, ContextView, Difference, Segment, SegmentKind, Which, WindowView,
+};
 #[doc(hidden)]
 pub use library::private as __private;
 pub use library::{
-    Agent, AgentBuilder, AgentError, Call, Cancelled, ContractError, Error, Fact, Failure,
-    FailureKind, Forked, McpServer, Model, OutputError, Prusik, Reported, Review, Run, RustTool,
-    Standing, Stopper, Word,
+    Agent, AgentBuilder, AgentError, Call, Cancelled, Compacting, ContractError, Error, Fact,
+    Failure, FailureKind, Forked, McpServer, Model, Noted, OutputError, Prusik, Reported, Review,
+    Run, RustTool, Standing, Stopper, Word,
 };
 pub use prusik_check::{Finding, Severity};
-pub use prusik_core::agent::{Limits, OnFailure};
+pub use prusik_core::agent::{ContextPolicy, Limits, OnFailure};
 pub use prusik_core::budget::{Budget, Spent};
 pub use prusik_core::contract;
 pub use prusik_core::contract::{Contract, EffectClass};
 pub use prusik_core::event::{self, Ending, Event, ParkReason, Verdict};
 pub use prusik_core::ids::{CallId, RunId, Seq, Timestamp};
+pub use prusik_core::ledger::{self, EntryKind, Note};
 pub use prusik_core::model::Price;
 pub use prusik_core::outcome::{Outcome, ToolResult};
 pub use prusik_core::run::{State, Status};

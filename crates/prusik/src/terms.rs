@@ -1,9 +1,13 @@
-//! What is wrong with a contract, whoever declared it: a project's file or a program.
+//! What is wrong with a contract or with how a context is kept, whoever declared it: a project's file
+//! or a program.
 
 use std::collections::BTreeMap;
 
+use prusik_core::agent::ContextPolicy;
 use prusik_core::contract::{Contract, EffectClass, KeyPlace};
-use prusik_core::run::{COMMIT_GROUP, UNDO_GROUP};
+use prusik_core::label::Label;
+use prusik_core::ledger::{Author, Entry, Ledger, LedgerError, Note};
+use prusik_core::run::{COMMIT_GROUP, RECALL, RECORD, UNDO_GROUP};
 use serde_json::Value;
 
 use crate::project::suggestion;
@@ -11,7 +15,12 @@ use crate::project::suggestion;
 /// Most tries that a contract may ask for.
 const ATTEMPTS_MAX: u32 = 100;
 
-/// A mistake in a contract.
+/// Smallest window that is worked with, in tokens: prompts are not much smaller.
+pub(crate) const WINDOW_TOKENS_MIN: u64 = 2_000;
+/// Bytes that a token stands for where nobody counted.
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// A mistake in a contract, or in how a context is kept.
 pub(crate) struct Mistake {
     /// The keys that lead to it, as a project's file has them.
     pub path: Vec<String>,
@@ -98,6 +107,109 @@ fn taken(arguments: &BTreeMap<String, Value>) -> impl Iterator<Item = (&str, &st
         let plain = used.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         plain.then_some((argument.as_str(), used))
     })
+}
+
+/// Returns what is wrong with how a context is to be kept. The paths are those of an agent's
+/// `context`.
+pub(crate) fn mistaken_policy(policy: &ContextPolicy) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    let ContextPolicy { window_tokens: window, reserve_tokens: reserve, .. } = *policy;
+    if window < WINDOW_TOKENS_MIN {
+        let message = format!("a window has {WINDOW_TOKENS_MIN} tokens at least, and not {window}");
+        let help = "leave it out for all that the model can take in";
+        mistakes.push(Mistake::at(&["window_tokens"], message, help));
+        return mistakes;
+    }
+    if reserve > window / 2 {
+        let message =
+            format!("{reserve} of {window} tokens are kept free, which leaves less than half");
+        let help = "leave it out for `max_tokens`, or say where the window is larger";
+        mistakes.push(Mistake::at(&["reserve_tokens"], message, help));
+        return mistakes;
+    }
+    let percents = [
+        ("keep_percent", policy.keep_percent),
+        ("target_percent", policy.target_percent),
+        ("compact_at_percent", policy.compact_at_percent),
+    ];
+    let help = "the newest turns stay up to `keep_percent`, a prompt is made smaller to \
+                `target_percent` when it has passed `compact_at_percent`: 25, 50 and 80 when they are \
+                left out";
+    for (key, percent) in percents {
+        if !(1..=100).contains(&percent) {
+            let message = format!("`{key}` is between 1 and 100, and not {percent}");
+            mistakes.push(Mistake::at(&[key], message, help));
+        }
+    }
+    for [(low, less), (high, more)] in [[percents[0], percents[1]], [percents[1], percents[2]]] {
+        if less >= more {
+            let message = format!("`{low}` is {less}, which is not below the {more} of `{high}`");
+            mistakes.push(Mistake::at(&[low], message, help));
+        }
+    }
+    let most = policy.room_tokens() / 2 * BYTES_PER_TOKEN;
+    let sizes = [
+        ("ledger_bytes_max", policy.ledger_bytes_max),
+        ("summary_bytes_max", policy.summary_bytes_max),
+    ];
+    for (key, bytes) in sizes.into_iter().filter(|(_, bytes)| *bytes == 0 || *bytes > most) {
+        let message = format!(
+            "`{key}` is between 1 and {most}, which is half of what the window has beside the \
+             reserve, and not {bytes}"
+        );
+        mistakes.push(Mistake::at(&[key], message, "leave it out for a share of the window"));
+    }
+    mistakes
+}
+
+/// Returns which entries a ledger of at most `bytes_max` cannot begin with, why, and the way out.
+pub(crate) fn mistaken_ledger(notes: &[Note], bytes_max: u64) -> Vec<(usize, String, String)> {
+    let mut mistakes = Vec::new();
+    let mut ledger = Ledger::default();
+    for (index, note) in notes.iter().enumerate() {
+        let Err(error) = ledger.check(note, None, bytes_max) else {
+            let (id, author, label) = (ledger.next_id(), Author::Agent, Label::trusted());
+            ledger.record(&Entry { id, note: note.clone(), author, label, supersedes: None });
+            continue;
+        };
+        let (message, help, is_full) = match error {
+            LedgerError::Full { bytes, used, max, .. } => (
+                format!(
+                    "with this entry the ledger has {} bytes, and may have {max}",
+                    used + bytes
+                ),
+                "shorten entries or leave some out; `ledger_bytes_max` says how much there may be",
+                true,
+            ),
+            LedgerError::Empty
+            | LedgerError::TooLong { .. }
+            | LedgerError::NoSuchEntry { .. }
+            | LedgerError::None => (
+                error.to_string(),
+                "an entry is one or two sentences; what is longer belongs into the prompt",
+                false,
+            ),
+        };
+        mistakes.push((index, message, help.to_owned()));
+        if is_full {
+            // All that follow are too many, too.
+            break;
+        }
+    }
+    mistakes
+}
+
+/// Returns what is wrong with the names of tools beside those that come with the context.
+pub(crate) fn mistaken_for_context<'a>(tools: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let taken = tools.into_iter().filter(|name| [RECORD, RECALL].contains(name));
+    taken
+        .map(|name| {
+            format!(
+                "a tool is called `{name}`, and that is a tool by which every model keeps track of \
+                 its own run: give the tool another name"
+            )
+        })
+        .collect()
 }
 
 /// Returns what is wrong with the names of tools where there are groups.

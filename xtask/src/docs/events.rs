@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::{sentence, table};
 
 /// The types, and one file for each kind with a list of events, one per line.
-const SOURCE: &str = "crates/prusik-core/src/event.rs";
+const SOURCES: [&str; 2] =
+    ["crates/prusik-core/src/event.rs", "crates/prusik-core/src/event/context.rs"];
+/// Words that stand inside of events and are told of elsewhere.
+const MORE: (&str, [&str; 2]) = ("crates/prusik-core/src/ledger.rs", ["EntryKind", "Author"]);
 const GOLDEN: &str = "crates/prusik-core/tests/golden";
 
 /// A type of the source, with its comments.
@@ -29,12 +32,16 @@ struct Member {
 }
 
 pub fn page(root: &Path) -> Result<String> {
-    let source = root.join(SOURCE);
-    let source =
-        fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
-    let items = parse(&source);
+    let mut items = Vec::new();
+    for source in SOURCES {
+        items.extend(parse(&read(root, source)?));
+    }
+    let (source, names) = MORE;
+    items.extend(
+        parse(&read(root, source)?).into_iter().filter(|i| names.contains(&i.name.as_str())),
+    );
     let events = items.iter().find(|item| item.is_enum && item.name == "Event");
-    let events = events.with_context(|| format!("{SOURCE} has no enum `Event`"))?;
+    let events = events.with_context(|| format!("{} has no enum `Event`", SOURCES[0]))?;
     let mut text = String::from(
         "# Events\n\n\
          A run's journal is a list of records, and each record holds one event: a fact, as an object \
@@ -63,14 +70,21 @@ pub fn page(root: &Path) -> Result<String> {
     Ok(text)
 }
 
+fn read(root: &Path, source: &str) -> Result<String> {
+    let path = root.join(source);
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 fn section(root: &Path, event: &Member, items: &[Item]) -> Result<String> {
     let kind = snake(&event.name);
     let body = items.iter().find(|item| !item.is_enum && item.name == event.name);
-    let body = body.with_context(|| format!("{SOURCE} has no struct `{}`", event.name))?;
+    let body =
+        body.with_context(|| format!("{} have no struct `{}`", SOURCES.join(" and "), event.name))?;
     let meaning = if event.meaning.is_empty() { &body.meaning } else { &event.meaning };
     ensure!(
         !meaning.is_empty(),
-        "{SOURCE}: `{}` has no comment that says what it means",
+        "{}: `{}` has no comment that says what it means",
+        SOURCES[0],
         event.name
     );
     let mut text = format!("\n## `{kind}`\n\n{}\n", sentence(meaning));

@@ -4,6 +4,8 @@ use anyhow::{Result, ensure};
 use prusik_core::budget::{Budget, Spent};
 use prusik_core::event::{CallsStarted, Ending, Event, ParkReason};
 use prusik_core::ids::{CallId, Digest, RunId, Timestamp, Turn};
+use prusik_core::label::Label;
+use prusik_core::ledger::{Author, Entry, EntryId, EntryKind, Note};
 use prusik_core::run::Status;
 use prusik_store::RunRow;
 use serde_json::{Value, json};
@@ -69,7 +71,8 @@ fn commands() -> Vec<(&'static str, Vec<Object>)> {
         ("`events`", journal()),
         ("`runs`", listed()),
         ("`show`", vec![shown()]),
-        ("`cancel` and `settle`", vec![done()]),
+        ("`context`", seen()),
+        ("`cancel`, `settle`, `note` and `compact`", done()),
         ("`fork`", vec![forked()]),
         ("`lint` and `check`", reviewed()),
         ("`certify`", certified()),
@@ -135,7 +138,14 @@ fn driven() -> Vec<Object> {
         Object {
             when: "The model is asked",
             example: json!({"run": run(), "waiting_for": "model"}),
-            keys: &[RUN, ("waiting_for", "`model`")],
+            keys: &[
+                RUN,
+                (
+                    "waiting_for",
+                    "`model`, or `summary` where it is to write what stands for old turns; of a summary \
+                     no pieces are printed",
+                ),
+            ],
         },
         Object {
             when: "A tool is called",
@@ -153,6 +163,11 @@ fn driven() -> Vec<Object> {
             when: "A tool tells how far it is",
             example: json!({"run": run(), "progress": {"call": CALL, "text": "2 of 5"}}),
             keys: &[RUN, ("progress", "The `call`, and a `text`")],
+        },
+        Object {
+            when: "Somebody at another process wanted something of the run that it does not take",
+            example: json!({"run": run(), "refused": {"by": "ann", "why": "the ledger is full"}}),
+            keys: &[RUN, ("refused", "Who, and why not")],
         },
         Object {
             when: "The last line: how the run stands",
@@ -269,6 +284,14 @@ fn shown() -> Object {
                 "call": CALL, "tool": "bank__pay", "arguments": {"reference": "2041"},
                 "stage": {"in_doubt": {"attempt": 1, "reason": "the process died"}},
             }],
+            "compactions": 1,
+            "ledger": [Entry {
+                id: EntryId(1),
+                note: Note::new(EntryKind::Constraint, "Never pay an invoice twice."),
+                author: Author::Agent,
+                label: Label::trusted(),
+                supersedes: None,
+            }],
             "records": 12,
             "created_ms": AT,
             "updated_ms": AT,
@@ -291,6 +314,8 @@ fn shown() -> Object {
                 "open_calls",
                 "The calls of the open turn, with their arguments and where each stands",
             ),
+            ("compactions", "How often the context was made smaller"),
+            ("ledger", "The entries that hold: what each says, who it is from, and its label"),
             ("records", "How many records the journal has"),
             ("created_ms", "When the run began"),
             ("updated_ms", "When its last record was written"),
@@ -298,19 +323,95 @@ fn shown() -> Object {
     }
 }
 
-fn done() -> Object {
-    Object {
-        when: "One object",
-        example: json!({"run": run(), "done": "settled"}),
-        keys: &[
-            RUN,
-            (
-                "done",
-                "`settled`; `cancelled`; or `told`, where another process drives the run and was \
-                 told to stop it",
-            ),
-        ],
-    }
+fn done() -> Vec<Object> {
+    vec![
+        Object {
+            when: "One object",
+            example: json!({"run": run(), "done": "settled"}),
+            keys: &[
+                RUN,
+                (
+                    "done",
+                    "`settled`; `cancelled`; `wanted`, where the context is made smaller before the model is \
+                     asked again; or `told`, where another process drives the run and was told what is wanted",
+                ),
+            ],
+        },
+        Object {
+            when: "By `note`, when the entry is in the ledger",
+            example: json!({"run": run(), "done": "noted", "entry": "L3"}),
+            keys: &[RUN, ("done", "`noted`"), ("entry", "What the ledger calls it")],
+        },
+    ]
+}
+
+fn segment() -> Value {
+    json!({
+        "kind": "result", "name": "result 3.1 of bank__find", "turn": 3, "call": CALL, "record": 9,
+        "bytes": 412, "tokens": 120, "label": ["bank__find"], "why": "nothing has left the context yet",
+        "text": "…",
+    })
+}
+
+const SEGMENTS: &str = "In the order in which the model reads them: what each is (`system`, `tool`, `task`, `ledger`, \
+                        `history`, `answer`, `result`, `folded`, `text` or `request`), its `name`, the `turn`, \
+                        `call` and `record` that it belongs to or null, its `bytes` and its share of the `tokens`, \
+                        its `label` (the untrusted sources that it may draw on), `why` it is there, and its `text`";
+const WHICH: &str = "`{\"answered\": SEQ}`, exactly what that record answered; `\"next\"`; `{\"last\": SEQ}`, where \
+                     calls are open or the run is over; or `\"unsent\"`";
+
+fn seen() -> Vec<Object> {
+    vec![
+        Object {
+            when: "One object",
+            example: json!({
+                "run": run(), "agent": "clerk", "which": {"answered": 12}, "turn": 4, "purpose": "turn",
+                "model": "claude-sonnet-4-5", "tokens": 5_210, "counted": true, "window_tokens": 200_000,
+                "room_tokens": 195_904, "threshold_tokens": 156_723, "compactions": 0, "due": "threshold",
+                "segments": [segment()],
+            }),
+            keys: &[
+                RUN,
+                ("agent", "The agent's name"),
+                ("which", WHICH),
+                ("turn", "The turn that the model is asked for"),
+                ("purpose", "`turn`, or `summary` where it is to write what stands for old turns"),
+                ("model", "The provider's name of the model"),
+                ("tokens", "What the request has"),
+                ("counted", "Whether the provider counted that; otherwise it is estimated"),
+                (
+                    "window_tokens",
+                    "What the model takes; null for a run whose context is not compacted, as the next two",
+                ),
+                ("room_tokens", "What a prompt may have of it"),
+                ("threshold_tokens", "Beyond it the context is made smaller"),
+                ("compactions", "How often that was done"),
+                ("due", "Why it is made smaller before it is sent, or null"),
+                ("segments", SEGMENTS),
+            ],
+        },
+        Object {
+            when: "With `--diff`, one object",
+            example: json!({
+                "run": run(), "from": {"answered": 9}, "to": {"answered": 12}, "added": [segment()],
+                "gone": [segment()], "changed": [{"before": segment(), "after": segment()}], "same": 14,
+            }),
+            keys: &[
+                RUN,
+                ("from", "The request that it is compared with, in the words of `which`"),
+                ("to", "The request itself"),
+                ("added", "Segments that were not there before"),
+                ("gone", "Segments that are not there any more"),
+                ("changed", "Segments that say something else: `before` and `after`"),
+                ("same", "How many are as they were"),
+            ],
+        },
+        Object {
+            when: "With `--svg` and `--html`, one object",
+            example: json!({"run": run(), "written": ["context.svg"]}),
+            keys: &[RUN, ("written", "The files")],
+        },
+    ]
 }
 
 fn forked() -> Object {

@@ -32,30 +32,37 @@ th{width:10rem;color:var(--dim);font-weight:500}\
 @media(max-width:40rem){main{padding-top:1.25rem}th,td{display:block;width:auto;padding:.3rem 0 0}\
 td{border-top:0;padding-top:0}}";
 
-/// Returns the report as a page. `project` is its title; `problems` are what could not be looked at.
-pub fn html(report: &Report, project: &str, problems: &[String]) -> String {
-    let counts = report.counts();
-    let mut page = format!(
+/// Returns a page of its own: no script, no other file. `body` is markup.
+pub fn page(title: &str, body: &str) -> String {
+    format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
-         'unsafe-inline'\">\n<title>{0} – Prusik check</title>\n<style>{STYLE}</style></head>\n\
-         <body><main>\n<h1>{0}</h1>\n<p class=\"dim\">What is known before anything runs.</p>\n{1}",
+         'unsafe-inline'\">\n<title>{}</title>\n<style>{STYLE}</style></head>\n\
+         <body><main>\n{body}</main></body></html>\n",
+        escaped(title)
+    )
+}
+
+/// Returns the report as a page. `project` is its title; `problems` are what could not be looked at.
+pub fn html(report: &Report, project: &str, problems: &[String]) -> String {
+    let counts = report.counts();
+    let mut body = format!(
+        "<h1>{}</h1>\n<p class=\"dim\">What is known before anything runs.</p>\n{}",
         escaped(project),
         head(report, counts)
     );
     for problem in problems {
-        page.push_str(&format!(
+        body.push_str(&format!(
             "<div class=\"card error\"><p><span class=\"tag error\">not heard</span> {}</p>\
              <p class=\"dim\">What this server offers is missing below.</p></div>\n",
             escaped(problem)
         ));
     }
     for section in &report.sections {
-        page.push_str(&self::section(section));
+        body.push_str(&self::section(section));
     }
-    page.push_str("</main></body></html>\n");
-    page
+    page(&format!("{project} – Prusik check"), &body)
 }
 
 fn head(report: &Report, counts: Counts) -> String {
@@ -187,7 +194,7 @@ fn marked(text: &str) -> String {
 
 /// Returns text that means itself in a page, in an attribute, too. What steers the direction of
 /// the text, or hides in it, is shown by its number.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

@@ -3,5 +3,5 @@
 mod html;
 mod sarif;
 
-pub use html::html;
+pub use html::{escaped, html, page};
 pub use sarif::{Checked, sarif};

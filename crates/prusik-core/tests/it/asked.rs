@@ -152,3 +152,18 @@ fn the_messages_can_be_read_back_from_a_note_that_stands_behind_an_answer() {
     let event = |seq: Seq| watched.records[usize::try_from(seq.0).unwrap() - 1].event().unwrap();
     assert!(matches!(event(answer.seq), Event::EntryRecorded(_)), "it begins with the note");
 }
+
+#[test]
+fn a_definition_that_is_read_back_sends_the_same_bytes() {
+    let mut agent = agents::agent();
+    agent.tools[0].input_schema =
+        json!({"type": "object", "properties": {"ref": {"type": "string"}, "b": {}, "a": {}}});
+    let read_back: Agent = serde_json::from_slice(&agent.to_bytes()).unwrap();
+    let sent = |agent: Agent| {
+        let definition = Arc::new(Definition::new(agent));
+        let (id, task) = (RunId::new("run-1"), "Do.".to_owned());
+        let (run, _) = Run::start(definition, id, task, Budget::default(), NOW.at);
+        serde_json::to_string(&*run.request_now().unwrap().tools).unwrap()
+    };
+    assert_eq!(sent(agent), sent(read_back));
+}

@@ -3,6 +3,7 @@
 use std::task::Poll;
 
 use prusik_core::ids::{Digest, Fence, RunId, Seq, Timestamp};
+use prusik_core::ledger::{EntryId, EntryKind, Note};
 use prusik_store::{Filter, Signal, Store, StoreError, verify};
 
 use crate::support::{Driver, File, Memory, Place, all_records, blob, land, noise, row};
@@ -383,6 +384,16 @@ async fn signals_are_taken_once<P: Place>() {
     other.post(run, &Signal::Interrupt, Timestamp(1)).await.unwrap();
     other.post(run, &cancel, Timestamp(0)).await.unwrap();
     assert_eq!(store.take_signals(&driver.lease).await.unwrap(), [Signal::Interrupt, cancel]);
+    let text = Note {
+        rejected: vec!["cash".to_owned()],
+        ..Note::new(EntryKind::Decision, "by transfer\n")
+    };
+    let (by, supersedes) = ("ann".to_owned(), Some(EntryId(7)));
+    let note = Signal::Note { by: by.clone(), note: text, supersedes };
+    let compact = Signal::Compact { by };
+    other.post(run, &note, Timestamp(2)).await.unwrap();
+    other.post(run, &compact, Timestamp(3)).await.unwrap();
+    assert_eq!(store.take_signals(&driver.lease).await.unwrap(), [note, compact]);
     assert_eq!(store.take_signals(&driver.lease).await.unwrap(), []);
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use prusik_core::event::{Event, PromptReason, Prompted};
 use prusik_core::ids::{Digest, Fence, RunId, Seq, Timestamp};
+use prusik_core::ledger::{EntryKind, Note};
 use prusik_core::message::Blob;
 use prusik_core::record::Head;
 use prusik_store::{
@@ -149,8 +150,13 @@ impl Pair {
             }
             19 | 20 => {
                 let by = "ann".to_owned();
-                let signal = match self.rng.usize(..2) {
+                let signal = match self.rng.usize(..4) {
                     0 => Signal::Interrupt,
+                    1 => Signal::Compact { by },
+                    2 => {
+                        let note = Note::new(EntryKind::Fact, "the till is empty");
+                        Signal::Note { by, note, supersedes: None }
+                    }
                     n => Signal::Cancel { by, reason: n.to_string() },
                 };
                 let found = plainly(store.post(&id, &signal, Timestamp(0)).await);

@@ -62,6 +62,8 @@ pub enum Command {
     },
     /// Print a run's journal
     Events(EventsArgs),
+    /// Show what the model saw, or will see next, piece by piece
+    Context(ContextArgs),
     /// End a run for good
     Cancel {
         #[arg(add = ArgValueCandidates::new(complete::runs))]
@@ -72,6 +74,13 @@ pub enum Command {
     },
     /// Say whether a call in doubt took effect
     Settle(SettleArgs),
+    /// Keep something in a run's ledger, whatever is summarized
+    Note(NoteArgs),
+    /// Make a run's context smaller before its model is asked again
+    Compact {
+        #[arg(add = ArgValueCandidates::new(complete::runs))]
+        run: String,
+    },
     /// Undo what a parked or ended run did, newest first, as far as its contracts say how
     Compensate {
         #[arg(add = ArgValueCandidates::new(complete::runs))]
@@ -198,6 +207,31 @@ pub struct EventsArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ContextArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// By this record: what it answered if it is an answer, otherwise what came next; the last one
+    /// when it is left out
+    #[arg(long, value_name = "SEQ")]
+    pub at: Option<u64>,
+    /// Show what is other than it was by this record
+    #[arg(long, value_name = "SEQ")]
+    pub diff: Option<u64>,
+    /// Print each piece's text, too
+    #[arg(long, conflicts_with_all = ["json", "diff"])]
+    pub text: bool,
+    /// Print the request's body as it goes to the provider, byte for byte
+    #[arg(long, conflicts_with_all = ["json", "text", "diff"])]
+    pub wire: bool,
+    /// Draw how the window filled into this file, as SVG
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["at", "diff", "text", "wire"])]
+    pub svg: Option<PathBuf>,
+    /// Write the picture and what each compaction did into this file, as a page
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["at", "diff", "text", "wire"])]
+    pub html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct ChaosArgs {
     /// The task, or the agent and the task
     #[arg(required = true, num_args = 1..=2, value_names = ["AGENT", "TASK"])]
@@ -254,6 +288,42 @@ pub struct SettleArgs {
     /// What the call returned, as JSON, if you know
     #[arg(long, value_name = "JSON", requires = "landed")]
     pub result: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct NoteArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// What must not be forgotten, in a sentence or two
+    pub text: String,
+    /// What it is
+    #[arg(long, value_enum, default_value_t = NoteKind::Constraint)]
+    pub kind: NoteKind,
+    /// Why it was decided so
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Where it is known from
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+    /// The entry that no longer holds, as `prusik show` names it
+    #[arg(long, value_name = "ENTRY")]
+    pub supersedes: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NoteKind {
+    /// What is to be reached
+    Goal,
+    /// What must or must not be done on the way
+    Constraint,
+    /// What was decided
+    Decision,
+    /// What is known
+    Fact,
+    /// What is not known yet
+    Question,
+    /// Where something is
+    Artefact,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use prusik_core::event::Event;
 use prusik_core::ids::{RunId, Seq, Timestamp};
+use prusik_core::model::Purpose;
 use prusik_engine::{Notice, Observer};
 use prusik_model::Delta;
 use serde_json::{Value, json};
@@ -52,7 +53,15 @@ impl Observer for JsonLines {
             Notice::Progress { call, text } => {
                 json!({"run": run, "progress": {"call": call, "text": text}})
             }
-            Notice::ModelCalled => json!({"run": run, "waiting_for": "model"}),
+            Notice::ModelCalled { purpose: Purpose::Turn } => {
+                json!({"run": run, "waiting_for": "model"})
+            }
+            Notice::ModelCalled { purpose: Purpose::Summary } => {
+                json!({"run": run, "waiting_for": "summary"})
+            }
+            Notice::Refused { by, rejected } => {
+                json!({"run": run, "refused": {"by": by, "why": rejected.to_string()}})
+            }
             Notice::CallBegun { call, tool, probe } => json!({
                 "run": run, "waiting_for": if probe { "probe" } else { "call" },
                 "call": call, "tool": tool,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use prusik_core::event::Event;
 use prusik_core::ids::CallId;
+use prusik_core::model::Purpose;
 use prusik_core::run::Run;
 use prusik_engine::{Notice, Observer};
 use prusik_model::Delta;
@@ -15,6 +16,9 @@ use prusik_model::Delta;
 use super::text::{Paint, count, one_line, printable, usd};
 use super::timeline::Timeline;
 use crate::library::Fact;
+
+/// Longest reason for a refusal that is shown.
+const REFUSED_CHARS: usize = 300;
 
 /// Shows a run to a person.
 pub struct Live {
@@ -138,6 +142,10 @@ impl Screen {
                 format!("turn {} · {} tokens so far{cost}", answered.turn, count(self.tokens));
             self.line(&paint.dim(&line));
         }
+        if let Event::SummaryAnswered(answered) = event {
+            self.tokens += answered.usage.total();
+            self.nano_usd += answered.nano_usd;
+        }
         if let Event::CallCompleted(completed) = event {
             self.running.remove(&completed.call);
         }
@@ -164,7 +172,17 @@ impl Observer for Live {
             Notice::Progress { call, text } => {
                 screen.waiting_for(&format!("{call}: {}", one_line(text, 100)));
             }
-            Notice::ModelCalled => screen.waiting_for("waiting for the model"),
+            Notice::ModelCalled { purpose: Purpose::Turn } => {
+                screen.waiting_for("waiting for the model");
+            }
+            Notice::ModelCalled { purpose: Purpose::Summary } => {
+                screen.waiting_for("waiting for a summary");
+            }
+            Notice::Refused { by, rejected } => {
+                let why = one_line(&rejected.to_string(), REFUSED_CHARS);
+                let line = format!("  ! what {} wants is refused: {why}", printable(by));
+                screen.line(&self.paint.yellow(&line));
+            }
             Notice::CallBegun { call, tool, probe } => {
                 let what = if probe { format!("{tool} (probe)") } else { tool.to_owned() };
                 screen.running.insert(call, what);

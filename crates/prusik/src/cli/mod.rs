@@ -61,8 +61,11 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stopped> {
         Command::Runs(args) => commands::look::runs(&place, args).await,
         Command::Show { run } => commands::look::show(&place, &run).await,
         Command::Events(args) => commands::look::events(&place, args).await,
+        Command::Context(args) => commands::context::context(&place, args).await,
         Command::Cancel { run, reason } => commands::change::cancel(&place, &run, reason).await,
         Command::Settle(args) => commands::change::settle(&place, args).await,
+        Command::Note(args) => commands::change::note(&place, args).await,
+        Command::Compact { run } => commands::change::compact(&place, &run).await,
         Command::Compensate { run, dry_run } => {
             commands::run::compensate(&place, &run, dry_run).await
         }

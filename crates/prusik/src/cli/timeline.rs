@@ -11,7 +11,9 @@ use prusik_core::ids::{CallId, Timestamp, Turn};
 use prusik_core::ledger::Author;
 use prusik_core::message::ToolInput;
 use prusik_core::outcome::Outcome;
-use prusik_core::run::{COMMIT_GROUP, Definition, State, UNDO_GROUP, calls_of, text_of};
+use prusik_core::run::{
+    COMMIT_GROUP, Definition, RECALL, RECORD, State, UNDO_GROUP, calls_of, text_of,
+};
 
 use super::text::{Paint, count, counted, duration, one_line, printable, usd};
 
@@ -205,17 +207,23 @@ impl Timeline {
             Event::CompactionStarted(started) => {
                 let line = format!(
                     "  ⇊ {} tokens of context: a summary of turns 1 to {} is asked for",
-                    started.tokens, started.through
+                    count(started.tokens),
+                    started.through
                 );
                 vec![paint.dim(&line)]
             }
-            Event::SummaryAnswered(answered) => match &answered.refused {
-                None => Vec::new(),
-                Some(refused) => {
+            Event::SummaryAnswered(answered) => {
+                let (usage, cost) = (answered.usage, answered.nano_usd);
+                let head = format!("summary · {} tokens", count(usage.total()));
+                let cost = if cost > 0 { format!(" · {}", usd(cost)) } else { String::new() };
+                let time = duration(answered.ms);
+                let mut lines = vec![paint.dim(&format!("  {head}{cost} · {time}"))];
+                if let Some(refused) = &answered.refused {
                     let problems = one_line(&refused.problems.join("; "), MESSAGE_CHARS);
-                    vec![paint.yellow(&format!("  ! the summary is refused: {problems}"))]
+                    lines.push(paint.yellow(&format!("  ! the summary is refused: {problems}")));
                 }
-            },
+                lines
+            }
             Event::ContextCompacted(compacted) => vec![paint.cyan(&compacted_line(compacted))],
             Event::RunStarted(_) | Event::CallsStarted(_) | Event::RunFinished(_) => Vec::new(),
         }
@@ -337,6 +345,7 @@ impl Timeline {
     pub fn class(&self, id: CallId) -> &'static str {
         match self.name(id) {
             COMMIT_GROUP | UNDO_GROUP => "group",
+            RECORD | RECALL => "context",
             name => {
                 let tool = self.definition.agent().tool(name);
                 tool.map_or("?", |tool| tool.contract.effect.as_str())
@@ -392,13 +401,18 @@ fn compacted_line(compacted: &ContextCompacted) -> String {
             format!("an outline stands for turns 1 to {}", replaced.through)
         }
         (CompactHow::Folded | CompactHow::Summarized | CompactHow::Outlined, _) => {
-            format!("{} old results are folded", compacted.folded.len())
+            match compacted.folded.len() {
+                1 => "1 old result is folded".to_owned(),
+                more => format!("{more} old results are folded"),
+            }
         }
     };
     let ContextCompacted { tokens_before, tokens_after, checked, .. } = compacted;
     format!(
-        "⇊ context: {tokens_before} to {tokens_after} tokens, {what}; {} checks hold",
-        checked.len()
+        "⇊ context: {} to {} tokens, {what}; {} hold",
+        count(*tokens_before),
+        count(*tokens_after),
+        counted(checked.len(), "check")
     )
 }
 

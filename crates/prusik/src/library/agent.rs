@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use prusik_core::agent::{self, Group, Limits, OnFailure};
+use prusik_core::agent::{self, ContextPolicy, Group, Limits, OnFailure};
 use prusik_core::budget::Budget;
 use prusik_core::contract::{Contract, EffectClass};
+use prusik_core::ledger::Note;
 use prusik_core::schema::check_schema;
 use prusik_tool::{Builtins, ShellPolicy, Tool};
 use schemars::JsonSchema;
@@ -18,7 +19,10 @@ use super::server::McpServer;
 use super::tool::{RustTool, schema_of};
 use super::workshop::{Home, OwnTool, Workshop};
 use crate::project::{ToolFacts, hold, is_agent_name, pattern_matches, suggestion};
-use crate::terms::{mistaken_for_groups, mistaken_names, mistaken_terms};
+use crate::terms::{
+    mistaken_for_context, mistaken_for_groups, mistaken_ledger, mistaken_names, mistaken_policy,
+    mistaken_terms,
+};
 
 /// An agent: its prompt, its model and the tools that it holds, with their contracts.
 ///
@@ -31,6 +35,8 @@ pub struct Agent {
 pub(crate) struct Parts {
     said: Said,
     model: Model,
+    summarizer: Option<Model>,
+    context: ContextPolicy,
     own: Vec<OwnTool>,
     /// Those of `own` that the model is not shown.
     hidden: BTreeSet<String>,
@@ -51,7 +57,11 @@ struct Said {
     limits: Limits,
     on_failure: OnFailure,
     groups: Vec<Group>,
+    ledger: Vec<Note>,
 }
+
+/// Changes how a context is kept.
+type ChangeContext = Arc<dyn Fn(&mut ContextPolicy) + Send + Sync>;
 
 /// Why an agent does not hold together: everything that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +82,8 @@ fn lines(agent: &str, problems: &[String]) -> String {
 pub struct AgentBuilder {
     said: Said,
     model: Option<Model>,
+    summarizer: Option<Model>,
+    context: Option<ChangeContext>,
     tools: Vec<Given>,
 }
 
@@ -91,7 +103,7 @@ impl Agent {
     /// Begins an agent. It needs a name, a prompt and a model.
     pub fn builder(name: impl Into<String>) -> AgentBuilder {
         let said = Said { name: name.into(), ..Said::default() };
-        AgentBuilder { said, model: None, tools: Vec::new() }
+        AgentBuilder { said, model: None, summarizer: None, context: None, tools: Vec::new() }
     }
 
     /// Returns the agent's name.
@@ -207,6 +219,27 @@ impl AgentBuilder {
         self
     }
 
+    /// Changes how the context is kept within the model's window:
+    /// `.context(|context| context.compact_at_percent = 60)`.
+    pub fn context(mut self, change: impl Fn(&mut ContextPolicy) + Send + Sync + 'static) -> Self {
+        self.context = Some(Arc::new(change));
+        self
+    }
+
+    /// Lets another model write the summaries that stand for old turns. It must take in as much as the
+    /// agent's own.
+    pub fn summary_model(mut self, model: Model) -> Self {
+        self.summarizer = Some(model);
+        self
+    }
+
+    /// Adds an entry to what each run's ledger begins with: what the model must never forget, whatever is
+    /// summarized.
+    pub fn ledger(mut self, entry: Note) -> Self {
+        self.said.ledger.push(entry);
+        self
+    }
+
     /// Checks all that can be checked without starting a server.
     pub fn build(self) -> Result<Agent, AgentError> {
         let mut problems = self.problems();
@@ -234,11 +267,21 @@ impl AgentBuilder {
         for (name, contract) in declared.chain(given) {
             problems.extend(mistaken_terms(contract).iter().map(|mistake| mistake.told(name)));
         }
+        problems.extend(mistaken_for_context(own.iter().map(OwnTool::name)));
+        let context = self.model.as_ref().map(|model| {
+            let summarizer = self.summarizer.as_ref();
+            context_policy(model, summarizer, self.context.as_ref())
+        });
+        if let Some(context) = &context {
+            problems.extend(mistaken_context(context, self.summarizer.as_ref(), &self.said.ledger));
+        }
         let agent = self.said.name.clone();
-        let Some(model) = self.model.filter(|_| problems.is_empty()) else {
+        let made = self.model.zip(context).filter(|_| problems.is_empty());
+        let Some((model, context)) = made else {
             return Err(AgentError { agent, problems });
         };
-        let parts = Parts { said: self.said, model, own, hidden };
+        let (said, summarizer) = (self.said, self.summarizer);
+        let parts = Parts { said, model, summarizer, context, own, hidden };
         if parts.needs_nobody() {
             let facts: Vec<ToolFacts> = parts.own.iter().map(OwnTool::facts).collect();
             parts.definition(&facts)?;
@@ -284,6 +327,11 @@ impl Parts {
 
     pub(crate) fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Returns the model that writes summaries, if it is another.
+    pub(crate) fn summarizer(&self) -> Option<&Model> {
+        self.summarizer.as_ref()
     }
 
     pub(crate) fn own(&self) -> &[OwnTool] {
@@ -398,10 +446,53 @@ impl Parts {
             limits: self.said.limits,
             on_failure: self.said.on_failure,
             groups: self.said.groups.clone(),
-            context: None,
-            ledger: Vec::new(),
+            context: Some(self.context.clone()),
+            ledger: self.said.ledger.clone(),
         })
     }
+}
+
+/// Returns how the context of an agent is kept.
+fn context_policy(
+    model: &Model,
+    summarizer: Option<&Model>,
+    change: Option<&ChangeContext>,
+) -> ContextPolicy {
+    let of_window = |tokens| ContextPolicy::of_window(tokens, model.spec.max_tokens);
+    let mut policy = of_window(model.window());
+    if let Some(change) = change {
+        change(&mut policy);
+        // All else that is not said depends on the window.
+        policy = of_window(policy.window_tokens);
+        change(&mut policy);
+    }
+    policy.summary_model = summarizer.map(|model| model.spec.clone());
+    policy
+}
+
+/// Returns what is wrong with how the context is to be kept, and with what the ledger begins with.
+fn mistaken_context(
+    policy: &ContextPolicy,
+    summarizer: Option<&Model>,
+    ledger: &[Note],
+) -> Vec<String> {
+    let policies = mistaken_policy(policy).into_iter();
+    let policies =
+        policies.map(|mistake| format!("its context: {}: {}", mistake.message, mistake.help));
+    let entries = mistaken_ledger(ledger, policy.ledger_bytes_max).into_iter();
+    let entries = entries.map(|(index, message, help)| {
+        format!("entry {} of its ledger: {message}: {help}", index + 1)
+    });
+    let small = summarizer.filter(|model| model.window() < policy.window_tokens).map(|model| {
+        format!(
+            "the model `{}` takes {} tokens, and what it is to summarize may have {}: choose another, or \
+             set `Model::window_tokens`",
+            model.spec.model,
+            model.window(),
+            policy.window_tokens
+        )
+    });
+    policies.chain(entries).chain(small).collect()
 }
 
 /// Returns what is wrong with groups of tools.

@@ -1,6 +1,7 @@
 //! The library: agents, tools and runs for programs, and what the command line stands on.
 
 mod agent;
+mod context;
 mod error;
 mod failure;
 mod model;
@@ -14,6 +15,7 @@ mod tool;
 mod workshop;
 
 pub use agent::{Agent, AgentBuilder, AgentError};
+pub use context::{Compacting, Noted};
 pub use error::Error;
 pub use failure::{Failure, FailureKind, Reported};
 pub use model::Model;
@@ -25,16 +27,17 @@ pub use tool::{Call, ContractError, RustTool};
 
 pub(crate) use agent::mistaken_calls;
 pub(crate) use workshop::{
-    Asks, Connected, Home, NoModel, OwnTool, Tell, Tools, Workshop, facts, world,
+    Asks, Connected, Home, Models, OwnTool, Tell, Tools, Workshop, facts, world,
 };
 
 /// What the macros' code names. No part of the interface: it changes without notice.
 #[doc(hidden)]
 pub mod private {
     pub use prusik_core::contract::EffectClass;
+    pub use prusik_core::ledger::EntryKind;
     pub use {schemars, serde};
 
     pub use super::failure::is_reserved;
-    pub use super::tool::{Body, IsResult, Key, Literal, Probe, Terms, Undo, tool};
+    pub use super::tool::{Body, IsResult, Key, Literal, Probe, Record, Terms, Undo, tool};
     pub use crate::project::config::RetryConfig;
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use prusik_core::model::{ModelSpec, Price};
 use prusik_model::{
-    ANTHROPIC_BASE_URL, Cassette, CassetteMode, ConnectError, KeyRef, MaxTokensField, ModelConfig,
+    ANTHROPIC_BASE_URL, Cassette, ConnectError, KeyRef, MaxTokensField, ModelConfig,
     OPENAI_BASE_URL, Script, ScriptError, ScriptedModel, Server,
 };
 
 use crate::project::{is_loopback, prices};
+use crate::window::window_tokens;
 
 /// Most tokens of an answer unless the program says otherwise, as in a project.
 const MAX_TOKENS: u32 = 4096;
@@ -19,6 +20,7 @@ const FREE: Price = Price { input: 0, output: 0, cache_read: 0, cache_write: 0 }
 #[derive(Clone)]
 pub struct Model {
     pub(crate) spec: ModelSpec,
+    window_tokens: Option<u64>,
     source: Source,
 }
 
@@ -64,10 +66,10 @@ impl Model {
     /// Records what this model answers into a file, for [`Model::recorded`].
     pub fn record_to(self, path: impl Into<PathBuf>) -> Self {
         let (name, price) = (self.spec.model.clone(), self.spec.price);
-        let spec = self.spec.clone();
+        let (spec, window_tokens) = (self.spec.clone(), self.window_tokens);
         let source = Source::Recorded { path: path.into(), of: Box::new(self) };
         let recorded = Self::of(name, price, source);
-        Self { spec, ..recorded }
+        Self { spec, window_tokens, ..recorded }
     }
 
     /// A model that the program implements itself.
@@ -84,7 +86,7 @@ impl Model {
             thinking_tokens: None,
             price,
         };
-        Self { spec, source }
+        Self { spec, window_tokens: None, source }
     }
 
     /// Sets the server's address. It means nothing to a model without one.
@@ -135,6 +137,17 @@ impl Model {
         self
     }
 
+    /// Sets what the model can take in, prompt and answer together, where the name does not say it.
+    pub fn window_tokens(mut self, tokens: u64) -> Self {
+        self.window_tokens = Some(tokens);
+        self
+    }
+
+    /// Returns what the model can take in, in tokens.
+    pub(crate) fn window(&self) -> u64 {
+        self.window_tokens.unwrap_or_else(|| window_tokens(&self.spec.model))
+    }
+
     /// Sets what the model costs, where the built-in list does not know or is not right.
     pub fn price(mut self, price: Price) -> Self {
         self.spec.price = Some(price);
@@ -142,29 +155,23 @@ impl Model {
     }
 
     pub(crate) fn connect(&self) -> Result<Arc<dyn prusik_model::Model>, ConnectError> {
-        let config = match &self.source {
-            Source::Own(model) => return Ok(Arc::clone(model)),
-            Source::Recorded { path, of } => {
-                return Ok(Arc::new(Cassette::record(path, of.connect()?)?));
-            }
-            Source::Replayed { path } => {
-                let mode = CassetteMode::Replay;
-                ModelConfig::Recorded { path: path.clone(), mode, inner: None }
-            }
-            Source::Anthropic { base_url, key } => {
-                ModelConfig::Anthropic { server: Server::new(base_url.clone(), Some(key.clone())) }
-            }
-            Source::OpenAi { base_url, key } => {
-                let local = is_loopback(base_url) && key.is_none();
-                let default = || KeyRef::Env("OPENAI_API_KEY".to_owned());
-                let key = (!local).then(|| key.clone().unwrap_or_else(default));
-                ModelConfig::OpenAi {
-                    server: Server::new(base_url.clone(), key),
-                    max_tokens_field: MaxTokensField::default(),
-                }
-            }
-        };
-        config.connect()
+        match &self.source {
+            Source::Own(model) => Ok(Arc::clone(model)),
+            Source::Recorded { path, of } => Ok(Arc::new(Cassette::record(path, of.connect()?)?)),
+            Source::Replayed { path } => Ok(Arc::new(Cassette::replay(path)?)),
+            Source::Anthropic { base_url, key } => anthropic(base_url, key).connect(),
+            Source::OpenAi { base_url, key } => openai(base_url, key.as_ref()).connect(),
+        }
+    }
+
+    /// Returns how the model is reached over a wire, if it is.
+    pub(crate) fn config(&self) -> Option<ModelConfig> {
+        match &self.source {
+            Source::Anthropic { base_url, key } => Some(anthropic(base_url, key)),
+            Source::OpenAi { base_url, key } => Some(openai(base_url, key.as_ref())),
+            Source::Recorded { of, .. } => of.config(),
+            Source::Replayed { .. } | Source::Own(_) => None,
+        }
     }
 
     /// Returns whose limits the schemas of the tools must fit.
@@ -175,5 +182,19 @@ impl Model {
             Source::Recorded { of, .. } => of.provider(),
             Source::Replayed { .. } | Source::Own(_) => prusik_check::Provider::Offline,
         }
+    }
+}
+
+fn anthropic(base_url: &str, key: &KeyRef) -> ModelConfig {
+    ModelConfig::Anthropic { server: Server::new(base_url, Some(key.clone())) }
+}
+
+fn openai(base_url: &str, key: Option<&KeyRef>) -> ModelConfig {
+    let local = is_loopback(base_url) && key.is_none();
+    let default = || KeyRef::Env("OPENAI_API_KEY".to_owned());
+    let key = (!local).then(|| key.cloned().unwrap_or_else(default));
+    ModelConfig::OpenAi {
+        server: Server::new(base_url, key),
+        max_tokens_field: MaxTokensField::default(),
     }
 }

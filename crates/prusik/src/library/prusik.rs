@@ -9,15 +9,18 @@ use prusik_core::budget::Budget;
 use prusik_core::event::{CompensationPlanned, Event, ParkReason, Verdict};
 use prusik_core::ids::{CallId, RunId, Seq, Timestamp};
 use prusik_core::input::Input;
+use prusik_core::model::Purpose;
 use prusik_core::run::{Changes, Program, Status, undo_preview};
 use prusik_engine::{Engine, EngineError, Held, World, now};
+use prusik_model::ModelConfig;
 use prusik_store::{Filter, MemoryStore, RunRow, Signal, SqliteStore, Store, StoreError};
 
 use super::agent::Agent;
 use super::error::Error;
+use super::model::Model;
 use super::run::{Run, Standing};
 use super::tool::RustTool;
-use super::workshop::{Asks, Connected, Home, NoModel, OwnTool, Tell, Tools, Workshop, world};
+use super::workshop::{Asks, Connected, Home, Models, OwnTool, Tell, Tools, Workshop, world};
 use crate::assemble::{self, Assembled, assembled};
 use crate::fault;
 use crate::project::Project;
@@ -148,6 +151,15 @@ impl Prusik {
     pub fn tell(mut self, tell: impl Fn(String) + Send + Sync + 'static) -> Self {
         self.tell = Arc::new(tell);
         self
+    }
+
+    /// Returns who gives the words that are journaled.
+    pub(super) fn person(&self) -> &str {
+        &self.by
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Returns the store.
@@ -358,13 +370,12 @@ impl Prusik {
 
     /// Changes a run that nobody drives. One that was killed has not been looked at since: its calls
     /// come into doubt now, and what it left running ends.
-    async fn change(&self, held: &mut Held, input: Input) -> Result<(), Error> {
+    pub(super) async fn change(&self, held: &mut Held, input: Input) -> Result<Vec<Event>, Error> {
         if held.run().state().status == Status::Running {
             self.no_orphans().await?;
             held.submit(Input::Recovered { by: self.by.clone() }).await?;
         }
-        held.submit(input).await?;
-        Ok(())
+        Ok(held.submit(input).await?)
     }
 
     /// Begins a run that shares the journal of `from` through record `at`; [`Prusik::resume`] goes on
@@ -405,12 +416,12 @@ impl Prusik {
             let Declared { project, own } = self.declared(agent)?;
             return assemble::fresh(project, own, agent, tell).await;
         };
-        let model = agent.parts().model().connect()?;
+        let models = connected(agent, agent.parts().summarizer())?;
         let workshop = agent.parts().workshop(self.home.as_ref())?;
         let Connected { toolbox, .. } = workshop.connect(tell).await?;
         let facts = Workshop::facts_of(&toolbox, agent.parts().own());
         let made = agent.parts().definition(&facts).map_err(Error::from);
-        assembled(model, toolbox, made).await
+        assembled(models, toolbox, made).await
     }
 
     /// Connects what a run needs to go on. Its lease is held by now: nobody else starts anything for
@@ -421,12 +432,16 @@ impl Prusik {
             let Declared { project, own } = self.declared(Some(&agent.name))?;
             return assemble::again(project, own, agent, asks);
         };
-        let model = match asks {
-            Asks::Model => declared.parts().model().connect()?,
-            Asks::ToolsAlone => Arc::new(NoModel),
+        let models = match asks {
+            Asks::Model => {
+                // A run keeps who summarizes it, and its program may have changed its mind.
+                let asked = agent.context.as_ref().and_then(|policy| policy.summary_model.as_ref());
+                connected(declared, declared.parts().summarizer().filter(|_| asked.is_some()))?
+            }
+            Asks::ToolsAlone => Models::none(),
         };
         let toolbox = declared.parts().workshop(self.home.as_ref())?.known(agent)?;
-        let world = world(model, &toolbox, agent)?;
+        let world = world(models, &toolbox, agent)?;
         Ok((world, Tools(toolbox)))
     }
 
@@ -457,12 +472,34 @@ impl Prusik {
         })
     }
 
+    /// Returns how a model of an agent is reached; none if the program answers itself.
+    pub(super) fn connection_of(
+        &self,
+        agent: &str,
+        alias: &str,
+        purpose: Purpose,
+    ) -> Result<Option<ModelConfig>, Error> {
+        let Some(own) = self.own_agent(Some(agent)) else {
+            let Declared { project, .. } = self.declared(Some(agent))?;
+            return assemble::connection_of(project, alias).map(Some);
+        };
+        let summarizer = own.parts().summarizer().filter(|_| purpose == Purpose::Summary);
+        Ok(summarizer.unwrap_or(own.parts().model()).config())
+    }
+
     async fn no_orphans(&self) -> Result<(), Error> {
         match &self.home {
             Some(home) => home.no_orphans().await,
             None => Ok(()),
         }
     }
+}
+
+/// Connects the models of an agent of the program.
+fn connected(agent: &Agent, summarizer: Option<&Model>) -> Result<Models, Error> {
+    let model = agent.parts().model().connect()?;
+    let summarizer = summarizer.map(Model::connect).transpose()?;
+    Ok(Models { model, summarizer })
 }
 
 /// Returns who uses this process, for the journal.

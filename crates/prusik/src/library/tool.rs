@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace};
+use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, RecordTerm};
 use prusik_core::expr::Expr;
+use prusik_core::ledger::EntryKind;
 use prusik_core::outcome::{Failure as Failed, Outcome, Refusal, Reply, ToolResult, kind};
 use prusik_tool::{CallAttempt, ToolInfo};
 use schemars::JsonSchema;
@@ -39,6 +40,7 @@ pub struct Terms {
     pub key: Option<Key>,
     pub probe: Option<Probe>,
     pub undo: Option<Undo>,
+    pub record: Option<Record>,
     pub timeout_ms: Option<u64>,
     pub result_bytes_max: Option<u64>,
     pub retry: RetryConfig,
@@ -68,6 +70,14 @@ pub struct Probe {
 pub struct Undo {
     pub tool: &'static str,
     pub arguments: Arguments,
+}
+
+/// What of a result goes into the ledger.
+#[derive(Debug, Clone, Copy)]
+pub struct Record {
+    pub kind: EntryKind,
+    pub text: &'static str,
+    pub when: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -304,6 +314,16 @@ impl RustTool {
             contract.undo = Some(prusik_core::contract::Undo {
                 tool: undo.tool.to_owned(),
                 arguments: self.template(undo.arguments, "undo")?,
+            });
+        }
+        if let Some(record) = &terms.record {
+            contract.records.push(RecordTerm {
+                kind: record.kind,
+                text: self.expression(record.text, "record.text")?,
+                when: match record.when {
+                    Some(when) => Some(self.expression(when, "record.when")?),
+                    None => None,
+                },
             });
         }
         contract.failures = self

@@ -154,9 +154,22 @@ impl Tools {
     }
 }
 
+/// What a run asks: its model, and the one that writes summaries where that is another.
+pub(crate) struct Models {
+    pub model: Arc<dyn prusik_model::Model>,
+    pub summarizer: Option<Arc<dyn prusik_model::Model>>,
+}
+
+impl Models {
+    /// Returns what stands where nobody asks.
+    pub(crate) fn none() -> Self {
+        Self { model: Arc::new(NoModel), summarizer: None }
+    }
+}
+
 /// Returns what a run of `agent` is driven with.
 pub(crate) fn world(
-    model: Arc<dyn prusik_model::Model>,
+    models: Models,
     toolbox: &Toolbox,
     agent: &agent::Agent,
 ) -> Result<World, Error> {
@@ -167,7 +180,8 @@ pub(crate) fn world(
         .collect();
     let effect =
         |name: &str| agent.tool(name).map_or(EffectClass::Write, |tool| tool.contract.effect);
-    fault::world(World { model, summarizer: None, tools }, effect, toolbox.children().as_ref())
+    let Models { model, summarizer } = models;
+    fault::world(World { model, summarizer, tools }, effect, toolbox.children().as_ref())
 }
 
 /// What a run needs to go on.
@@ -179,7 +193,7 @@ pub(crate) enum Asks {
 }
 
 /// Stands where nobody asks.
-pub(crate) struct NoModel;
+struct NoModel;
 
 #[async_trait]
 impl prusik_model::Model for NoModel {

@@ -32,6 +32,13 @@ pub struct AgentEntry {
     pub(crate) prompt: String,
 }
 
+impl AgentEntry {
+    /// Returns the alias of the model that writes summaries, if it is another than the agent's own.
+    pub fn summary_model(&self) -> Option<&str> {
+        self.config.context.summary_model.as_deref()
+    }
+}
+
 /// Reads every agent of the folder; what cannot be read is reported and left out.
 pub(crate) fn load(root: &Path, errors: &mut Vec<ProjectError>) -> Vec<AgentEntry> {
     let folder = root.join("agents");

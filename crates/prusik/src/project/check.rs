@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use prusik_core::run::{RECALL, RECORD};
 use prusik_tool::builtin_contract;
 
 use super::config::{CassetteMode, ContractConfig, Effect, KeyConfig, ModelConfig, Provider};
 use super::definition::contract as whole;
 use super::error::{ProjectError, nearest, suggestion};
 use super::servers::is_http;
-use super::{AgentEntry, BUILT_IN_TOOLS, Project};
-use crate::terms::{mistaken_for_groups, mistaken_terms};
+use super::{AgentEntry, BUILT_IN_TOOLS, Project, context};
+use crate::terms::{WINDOW_TOKENS_MIN, mistaken_for_context, mistaken_for_groups, mistaken_terms};
 
 /// Longest name of a group.
 const GROUP_NAME_BYTES_MAX: usize = 64;
@@ -24,8 +25,11 @@ pub(crate) fn project(project: &Project, errors: &mut Vec<ProjectError>) {
     }
     groups(project, errors);
     super::review::check_allowed(project, errors);
+    let own = project.own.iter().map(|tool| tool.name.as_str());
+    errors.extend(mistaken_for_context(own).into_iter().map(|m| project.source.error(&[], m)));
     for agent in &project.agents {
         agent_model(project, agent, errors);
+        context::check(project, agent, errors);
     }
 }
 
@@ -68,6 +72,10 @@ fn model(project: &Project, alias: &str, config: &ModelConfig, errors: &mut Vec<
     }
     if config.max_tokens == 0 {
         fail("max_tokens", "an answer needs tokens".to_owned(), "leave it out for 4096");
+    }
+    if config.window_tokens.is_some_and(|tokens| tokens < WINDOW_TOKENS_MIN) {
+        let message = format!("a window has {WINDOW_TOKENS_MIN} tokens at least");
+        fail("window_tokens", message, "leave it out, or say what the model can take in");
     }
     if config.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
         fail("temperature", "a temperature is between 0 and 2".to_owned(), "");
@@ -259,6 +267,9 @@ fn tool_exists(project: &Project, name: &str) -> Result<(), (String, String)> {
         ));
     }
     let help = match nearest(name, BUILT_IN_TOOLS) {
+        _ if [RECORD, RECALL].contains(&name) => {
+            format!("`{name}` comes with every agent, and its contract is fixed")
+        }
         Some(near) => format!("did you mean `{near}`?"),
         None => format!(
             "a server's tool is written `server__tool`; the built-in ones are {}",

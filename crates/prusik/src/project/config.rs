@@ -138,6 +138,11 @@ pub struct ModelConfig {
     #[serde(default = "default_max_tokens")]
     #[schemars(range(min = 1))]
     pub max_tokens: u32,
+    /// What the model can take in, prompt and answer together, in tokens. When it is left out, what is
+    /// known of the model's name counts; of a local server say what it is started with.
+    #[serde(default)]
+    #[schemars(range(min = 2000))]
+    pub window_tokens: Option<u64>,
     /// How much the answers vary, from 0 to 2.
     #[serde(default)]
     #[schemars(range(min = 0, max = 2))]
@@ -288,12 +293,46 @@ pub struct ContractConfig {
     /// Whether calls may run beside other calls of the same turn. Reads always may.
     #[serde(default)]
     pub parallel: Option<bool>,
+    /// What of a result goes into the run's ledger, so that no summary loses it.
+    #[serde(default)]
+    pub records: Vec<RecordConfig>,
     /// Findings of `prusik lint` that are accepted for this tool: the rule's id, and the reason.
     #[serde(default)]
     pub allow: BTreeMap<String, String>,
     /// Calls that `prusik certify` may try the tool with. A run never makes them.
     #[serde(default)]
     pub examples: Vec<ExampleConfig>,
+}
+
+/// What of a result goes into the run's ledger.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordConfig {
+    /// What the entry is.
+    pub kind: KindConfig,
+    /// CEL over `args` and `result`: the entry's text.
+    pub text: ExprText,
+    /// CEL over the same: whether there is something to record. There always is when it is left out.
+    #[serde(default)]
+    pub when: Option<ExprText>,
+}
+
+/// What an entry of the ledger is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KindConfig {
+    /// What is to be reached.
+    Goal,
+    /// What must or must not be done on the way.
+    Constraint,
+    /// What was decided.
+    Decision,
+    /// What is known.
+    Fact,
+    /// What is not known yet.
+    Question,
+    /// Where something is.
+    Artefact,
 }
 
 /// A call that a tool may be tried with.
@@ -512,6 +551,88 @@ pub struct AgentFile {
     /// What becomes of a run that fails: `leave`, `park` or `compensate`.
     #[serde(default)]
     pub on_failure: OnFailureConfig,
+    /// How the context is kept within the model's window.
+    #[serde(default)]
+    pub context: ContextConfig,
+    /// What the model must never forget, whatever is summarized: entries such as
+    /// `- constraint: Never pay an invoice twice.`
+    #[serde(default)]
+    pub ledger: Vec<EntryConfig>,
+}
+
+/// How the context is kept within the model's window. Shares are of what the window has beside the
+/// reserve.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContextConfig {
+    /// How much of the model's window is used, in tokens: all of it when it is left out.
+    #[serde(default)]
+    #[schemars(range(min = 2000))]
+    pub window_tokens: Option<u64>,
+    /// What is kept free for the answer, in tokens: the model's `max_tokens`, and a quarter of the
+    /// window at most, when it is left out.
+    #[serde(default)]
+    pub reserve_tokens: Option<u64>,
+    /// A prompt that takes more than this share is made smaller.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
+    pub compact_at_percent: Option<u8>,
+    /// What it is made smaller to, if that is possible.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
+    pub target_percent: Option<u8>,
+    /// The newest turns stay as they are up to this share.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
+    pub keep_percent: Option<u8>,
+    /// Most bytes that the entries of the ledger have together; by the window when it is left out.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub ledger_bytes_max: Option<u64>,
+    /// Longest summary, in bytes; by the window when it is left out.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub summary_bytes_max: Option<u64>,
+    /// The alias of the model that writes summaries; the agent's own when it is left out. Its window
+    /// must be as large.
+    #[serde(default)]
+    pub summary_model: Option<String>,
+    /// Whether the model may record entries itself, with the tool `record`; `true` when it is left out.
+    #[serde(default)]
+    pub record: Option<bool>,
+}
+
+/// An entry of the ledger: what it is, with its text, and what belongs to it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EntryConfig {
+    /// What is to be reached.
+    #[serde(default)]
+    pub goal: Option<String>,
+    /// What must or must not be done on the way.
+    #[serde(default)]
+    pub constraint: Option<String>,
+    /// What was decided.
+    #[serde(default)]
+    pub decision: Option<String>,
+    /// What is known.
+    #[serde(default)]
+    pub fact: Option<String>,
+    /// What is not known yet.
+    #[serde(default)]
+    pub question: Option<String>,
+    /// Where something is.
+    #[serde(default)]
+    pub artefact: Option<String>,
+    /// Why it was decided so.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What was decided against.
+    #[serde(default)]
+    pub rejected: Vec<String>,
+    /// Where it is known from.
+    #[serde(default)]
+    pub source: Option<String>,
 }
 
 /// Bounds of an agent's behaviour that are not money or time.

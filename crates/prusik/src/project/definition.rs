@@ -6,12 +6,14 @@ use prusik_core::agent::{Agent, Group, Limits, OnFailure, Tool};
 use prusik_core::contract::{
     Contract, DenyRule, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Undo,
 };
+use prusik_core::run::{RECALL, RECORD};
 use prusik_core::schema::check_schema;
 use serde_json::Value;
 
 use super::config::{
     ContractConfig, Effect, EmptyConfig, KeyConfig, LimitsConfig, OnFailureConfig, RetryConfig,
 };
+use super::context::record_term;
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
 use super::{AgentEntry, Project, SHELL_TOOL, Server};
 use crate::library::mistaken_calls;
@@ -106,8 +108,8 @@ impl Project {
             system: self.system_prompt(agent),
             model,
             groups: self.groups_of(&tools, &mut errors),
-            context: None,
-            ledger: Vec::new(),
+            context: self.context_policy(agent),
+            ledger: Self::ledger(agent),
             tools,
             budget: self.budget(agent),
             output: agent.output.clone(),
@@ -273,6 +275,9 @@ impl Project {
             let help = "the shell exists only where prusik.yaml says `shell: unconfined`: it runs \
                         with all your rights";
             return error.with_help(help);
+        }
+        if [RECORD, RECALL].contains(&pattern) {
+            return error.with_help(format!("every agent holds `{pattern}`: leave it out"));
         }
         if let Some(near) = nearest(pattern, known.keys().copied()) {
             return error.with_help(format!("did you mean `{near}`?"));
@@ -446,6 +451,7 @@ pub(super) fn contract(config: Option<&ContractConfig>, built_in: Option<&Contra
         let rule = DenyRule { when: rule.when.0.clone(), tell: rule.tell.clone() };
         contract.deny.insert(name.clone(), rule);
     }
+    contract.records.extend(config.records.iter().map(record_term));
     contract.empty_fails |= config.empty == EmptyConfig::Error;
     if let Some(retry) = &config.retry {
         contract.retry = retry.over(contract.retry);

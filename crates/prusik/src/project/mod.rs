@@ -9,6 +9,7 @@
 mod agents;
 mod check;
 pub mod config;
+mod context;
 mod definition;
 mod error;
 pub mod fix;

@@ -6,6 +6,7 @@ mod certify;
 mod certify_safe;
 mod chaos;
 mod compile_fail;
+mod context;
 mod control;
 mod demo;
 mod docs;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use prusik_core::event::Event;
 use prusik_core::ids::{RunId, Seq, Timestamp};
 use prusik_core::record;
+use prusik_core::run::State;
 use prusik_engine::now;
 use prusik_store::{Filter, RunRow, Store};
 use serde_json::json;
@@ -15,7 +16,9 @@ use crate::cli::args::{EventsArgs, RunStatus, RunsArgs, RunsCommand};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::jsonl::event_object;
 use crate::cli::live::put;
-use crate::cli::text::{Paint, count, duration, instant, made_of, one_line, printable, usd};
+use crate::cli::text::{
+    Paint, below, count, counted, duration, instant, made_of, one_line, printable, usd,
+};
 use crate::cli::timeline::Timeline;
 use crate::cli::values;
 use crate::library::{Fact, Prusik};
@@ -116,7 +119,8 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
             "run": id, "agent": state.started.agent, "task": state.started.task,
             "definition": state.started.definition, "status": state.status, "spent": state.spent,
             "cache_read_percent": state.spent.cache_read_percent(),
-            "budget": state.budget, "in_doubt": state.doubts(), "open_calls": open, "records": state.seq,
+            "budget": state.budget, "in_doubt": state.doubts(), "open_calls": open, "compactions": state.view.compactions,
+            "ledger": state.ledger.entries(), "records": state.seq,
             "created_ms": state.created, "updated_ms": state.updated,
         });
         put(&format!("{object}\n"));
@@ -141,6 +145,7 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
             put(&format!("{line}\n"));
         }
     }
+    put(&ledger_lines(place, state, paint));
     let spent = state.spent;
     put(&format!(
         "\n{} turns · {} calls · {} tokens · {} · {}\n",
@@ -155,6 +160,24 @@ pub async fn show(place: &Place, run: &str) -> Result<Exit, Stopped> {
     }
     put(&status_lines(place, loaded.core(), paint));
     Ok(Exit::Done)
+}
+
+/// Returns what the ledger holds, and how often the context was made smaller.
+fn ledger_lines(place: &Place, state: &State, paint: Paint) -> String {
+    let mut text = String::new();
+    if !state.ledger.entries().is_empty() {
+        text.push_str(&format!("\n{}\n", paint.bold("ledger")));
+    }
+    for entry in state.ledger.entries() {
+        let by = printable(&entry.author.words()).into_owned();
+        text.push_str(&format!("  {} {}\n", below(&entry.render()), paint.dim(&format!("({by})"))));
+    }
+    if state.view.compactions > 0 {
+        let times = counted(state.view.compactions as usize, "compaction");
+        let look = format!("prusik{} context {}", place.option(), state.started.run);
+        text.push_str(&format!("\n{times}; {look} shows what the model sees\n"));
+    }
+    text
 }
 
 /// Shows what `compensate` would do.
@@ -221,7 +244,7 @@ pub async fn events(place: &Place, args: EventsArgs) -> Result<Exit, Stopped> {
                     (kind.clone(), body.to_string())
                 });
             put(&format!(
-                "{:>5}  {}  {kind:<15} {}\n",
+                "{:>5}  {}  {kind:<20} {}\n",
                 record.seq,
                 instant(record.at),
                 printable(&one_line(&body, 160))

@@ -3,6 +3,7 @@
 pub mod certify;
 pub mod change;
 pub mod chaos;
+pub mod context;
 pub mod demo;
 pub mod lock;
 pub mod look;

@@ -71,6 +71,11 @@ pub enum BankError {
         wait_ms = 0
     ),
     undo(tool = "take_back", arguments(id = "=result.id", why = "undone")),
+    record(
+        kind = "fact",
+        text = "args.to + ' was paid, number ' + string(result.id)",
+        when = "args.cents > 500"
+    ),
     timeout_ms = 5_000,
     retry(attempts_max = 2, backoff_ms = 1)
 )]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use prusik_core::contract::{KeyPlace, RetryPolicy, Undo};
 
 use super::bank::{Bank, find, pay, take_back};
-use crate::{Agent, AgentBuilder, Budget, Contract, EffectClass, Model, Prusik};
+use crate::{Agent, AgentBuilder, Budget, Contract, EffectClass, EntryKind, Model, Note, Prusik};
 
 /// Does anything.
 #[crate::tool(effect = "write", undo(tool = "find", arguments(id = "=result.")))]
@@ -107,6 +107,46 @@ fn a_projects_groups_take_the_names_too() {
     let loaded = Prusik::project_with(folder.path(), [commit_group()]);
     let error = loaded.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("a tool is called `commit_group`"), "{error}");
+}
+
+/// Does anything, under a name that every agent has already.
+#[crate::tool(effect = "read")]
+async fn recall() -> Result<(), Infallible> {
+    Ok(())
+}
+
+#[test]
+fn how_a_context_is_kept_is_checked_as_a_files_is() {
+    let note = |text: &str| Note::new(EntryKind::Constraint, text);
+    let small = || Model::script("turns: [{ say: x }]").unwrap().window_tokens(8_000);
+    for (said, expected) in [
+        (said(agent().tool(recall())), "give the tool another name"),
+        (
+            said(agent().context(|context| context.keep_percent = 60)),
+            "which is not below the 50 of",
+        ),
+        (said(agent().context(|context| context.window_tokens = 10)), "2000 tokens at least"),
+        (
+            said(agent().ledger(note("Pay once.")).ledger(note(" "))),
+            "entry 2 of its ledger: the entry",
+        ),
+        (
+            said(agent().ledger(note("Pay once.")).context(|context| context.ledger_bytes_max = 9)),
+            "`ledger_bytes_max` says how much there may be",
+        ),
+        (said(agent().summary_model(small())), "takes 8000 tokens"),
+        (
+            said(agent().summary_model(small()).context(|context| context.window_tokens = 8_000)),
+            "it was built",
+        ),
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("prusik.yaml"), "").unwrap();
+    let loaded = Prusik::project_with(folder.path(), [recall()]);
+    let error = loaded.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("a tool is called `recall`"), "{error}");
 }
 
 #[test]

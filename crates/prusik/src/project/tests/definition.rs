@@ -1,6 +1,8 @@
 //! Agent definitions: which tools an agent holds, with which contracts.
 
+use prusik_core::agent::ContextPolicy;
 use prusik_core::contract::{Contract, EffectClass, KeyPlace};
+use prusik_core::ledger::{EntryKind, Note};
 use serde_json::json;
 
 use super::super::ToolFacts;
@@ -74,6 +76,49 @@ fn an_agent_holds_what_it_names_and_what_its_contracts_ask() {
 }
 
 #[test]
+fn the_context_is_kept_as_the_file_says_and_as_the_model_is() {
+    let folder = project_folder();
+    let project = load(&folder);
+    let main = project.agent_definition(Some("main"), &connected()).unwrap();
+    let policy = main.context.unwrap();
+    let local = project.model_spec("local").unwrap();
+    let expected = ContextPolicy {
+        window_tokens: 48_000,
+        reserve_tokens: 8_000,
+        compact_at_percent: 70,
+        target_percent: 40,
+        keep_percent: 20,
+        ledger_bytes_max: 4_000,
+        summary_bytes_max: 3_000,
+        record: false,
+        summary_model: Some(local.clone()),
+    };
+    assert_eq!(policy, expected);
+    let decision = Note {
+        reason: Some("Cards cost more.".to_owned()),
+        rejected: vec!["cards".to_owned()],
+        source: Some("the treasurer".to_owned()),
+        ..Note::new(EntryKind::Decision, "Pay by transfer.")
+    };
+    let constraint = Note::new(EntryKind::Constraint, "Never pay an invoice twice.");
+    assert_eq!(main.ledger, [constraint, decision]);
+    let pay = main.tools.iter().find(|tool| tool.name == "bank__pay").unwrap();
+    let [term] = &pay.contract.records[..] else { panic!("{:?}", pay.contract) };
+    assert_eq!(term.kind, EntryKind::Fact);
+    assert_eq!(term.when.as_ref().unwrap().as_str(), "has(result.id)");
+
+    // An agent that says nothing has all of its model's window, and a recording has its model's.
+    let tools = [built_in("read", EffectClass::Read), tool("docs__search", &[])];
+    let helper = project.agent_definition(Some("helper"), &tools).unwrap();
+    assert_eq!(helper.context, Some(ContextPolicy::of_window(128_000, 4_096)));
+    for (alias, tokens) in [("replay", 64_000), ("default", 64_000), ("demo", 128_000)] {
+        write(folder.path(), "agents/any.md", format!("---\nmodel: {alias}\n---\nDo."));
+        let any = load(&folder).agent_definition(Some("any"), &[]).unwrap();
+        assert_eq!(any.context.unwrap().window_tokens, tokens, "{alias}");
+    }
+}
+
+#[test]
 fn only_the_servers_that_an_agent_needs_are_named() {
     let folder = project_folder();
     let project = load(&folder);
@@ -111,6 +156,7 @@ fn what_does_not_fit_the_tools_is_named_with_its_place() {
     broken[4].input_schema = json!({"type": "objekt"});
     let cases = [
         ("a misspelt tool", refused(&all, &[(AGENT, "Grep", "gerp")])),
+        ("a tool that every agent has", refused(&all, &[(AGENT, "Grep", "recall")])),
         ("a tool nobody has", refused(&all, &[(AGENT, "Grep", "zzz")])),
         ("a server's tool that it has not", refused(&all, &[(AGENT, "bank__p*", "bank__x*")])),
         ("a server nobody has", refused(&all, &[(AGENT, "bank__p*", "bnak__pay")])),

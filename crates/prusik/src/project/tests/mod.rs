@@ -21,6 +21,7 @@ models:
     max_tokens: 4096
     temperature: 0.2
     thinking_tokens: 2000
+    window_tokens: 64000
     price: { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75 }
   local: { provider: openai, model: "qwen3:8b", base_url: "http://localhost:11434/v1" }
   demo: { provider: scripted, script: scripts/demo.yaml }
@@ -51,6 +52,8 @@ tools:
     retry: { attempts_max: 5, backoff_ms: 100, backoff_ms_max: 1000 }
     result_bytes_max: 1024
     parallel: true
+    records:
+      - { kind: fact, text: "'paid as ' + result.id", when: "has(result.id)" }
 budget: { turns: 50, tokens: 500000, usd: 2.50, wall: 30m, tool_calls: 200 }
 workspace: workspace
 shell: unconfined
@@ -67,6 +70,22 @@ limits: { repeats_max: 5 }
 input:
   type: object
 output: schemas/answer.json
+context:
+  window_tokens: 48000
+  reserve_tokens: 8000
+  compact_at_percent: 70
+  target_percent: 40
+  keep_percent: 20
+  ledger_bytes_max: 4000
+  summary_bytes_max: 3000
+  summary_model: local
+  record: false
+ledger:
+  - constraint: Never pay an invoice twice.
+  - decision: Pay by transfer.
+    reason: Cards cost more.
+    rejected: [cards]
+    source: the treasurer
 ---
 You pay invoices.
 
