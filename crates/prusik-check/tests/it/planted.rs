@@ -492,6 +492,7 @@ fn projects() -> Vec<Planted> {
         tools: (0..tools).map(|n| format!("s__t{n}")).collect(),
         tokens: None,
         turns: None,
+        context: None,
         place: None,
     };
     let held = |agent: AgentEntry| {
