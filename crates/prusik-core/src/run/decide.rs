@@ -271,7 +271,7 @@ impl Draft<'_> {
         }
     }
 
-    pub fn resumed(&mut self, by: String, message: Option<String>) -> Result<(), Rejected> {
+    pub fn resumed(&mut self, by: &str, message: Option<String>) -> Result<(), Rejected> {
         match &self.state.status {
             Status::Running => return Err(Rejected::NotParked),
             Status::Ended(_) => return Err(Rejected::Ended),
@@ -289,7 +289,7 @@ impl Draft<'_> {
         // has its intent and no outcome was not performed yet: who drove the run before it was
         // parked had recovered it first.
         let repeated = self.started_calls(|effect| effect == EffectClass::Read);
-        self.emit(Event::RunResumed(RunResumed { by: by.clone(), repeated }));
+        self.emit(Event::RunResumed(RunResumed { by: by.to_owned(), repeated }));
         // A run that is undone asks its model no more.
         let undone = matches!(self.state.program, Program::Compensation(_));
         if undone || self.state.is_ending() {
@@ -297,7 +297,7 @@ impl Draft<'_> {
         }
         let word = message.filter(|text| !text.trim().is_empty());
         if let Some(text) = &word {
-            self.keep_word(&by, text)?;
+            self.keep_word(by, text)?;
         }
         // After a failure the model has answered, and is asked again only if something is said.
         let due = self.state.program.phase() == Phase::Answered;

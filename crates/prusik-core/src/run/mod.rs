@@ -668,7 +668,7 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
             }
             draft.emit(Event::CompactionRequested(CompactionRequested { by }));
         }
-        Input::Resumed { by, message } => draft.resumed(by, message)?,
+        Input::Resumed { by, message } => draft.resumed(&by, message)?,
         Input::Compensated { by } => draft.compensated(by)?,
     }
     Ok(())

@@ -127,7 +127,7 @@ impl Hand {
         self.answer(vec![Block::Text(text.to_owned())], StopReason::EndTurn);
     }
 
-    fn call(&mut self, tool: &str, arguments: Value, reply: Reply) {
+    fn call(&mut self, tool: &str, arguments: Value, reply: &Reply) {
         let id = format!("toolu_{}", self.now);
         let tool_use = ToolUse { id, name: tool.to_owned(), input: ToolInput::Json(arguments) };
         self.answer(vec![Block::ToolUse(tool_use)], StopReason::ToolUse);
@@ -139,16 +139,16 @@ impl Hand {
 
     /// Lets the run work until a summary is asked for.
     fn fill(&mut self) {
-        self.call("pay", json!({}), Reply::Refused(Refusal::new("no money")));
+        self.call("pay", json!({}), &Reply::Refused(Refusal::new("no money")));
         let decision =
             json!({"kind": "decision", "text": "Left to right.", "reason": "it is quicker"});
-        self.call("record", decision, Reply::not_sent("nobody is asked"));
+        self.call("record", decision, &Reply::not_sent("nobody is asked"));
         for n in 0..60 {
             if self.asked.as_ref().is_some_and(|request| request.purpose == Purpose::Summary) {
                 return;
             }
             let result = ToolResult::text(format!("Box {n} holds {} things. ", n * 3).repeat(12));
-            self.call("look", json!({"box": n}), Reply::Returned(result));
+            self.call("look", json!({"box": n}), &Reply::Returned(result));
         }
         panic!("the context is never full: {:#?}", self.run.state());
     }
@@ -374,7 +374,7 @@ fn a_prompt_that_the_provider_refuses_is_made_smaller() {
     let mut hand = Hand::start();
     for n in 0..6 {
         let result = ToolResult::text(format!("Box {n}. ").repeat(90));
-        hand.call("look", json!({"box": n}), Reply::Returned(result));
+        hand.call("look", json!({"box": n}), &Reply::Returned(result));
     }
     assert!(hand.compacted().is_empty());
     let request = hand.asked();
@@ -432,7 +432,7 @@ fn a_request_for_a_summary_that_is_too_long_says_nothing_of_the_window() {
 fn a_turn_that_was_paused_leaves_the_context_as_a_whole() {
     let mut hand = Hand::start();
     hand.answer(vec![Block::Text("Let me".to_owned())], StopReason::PauseTurn);
-    hand.call("look", json!({"box": 1}), Reply::Returned(ToolResult::text("red")));
+    hand.call("look", json!({"box": 1}), &Reply::Returned(ToolResult::text("red")));
     let transcript = hand.run.transcript().expect("it is loaded");
     let turns: Vec<u32> = transcript.about().iter().map(|about| about.turn.0).collect();
     // The answer to both requests is one message, and what came back belongs to the second.
