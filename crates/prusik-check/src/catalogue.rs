@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use prusik_core::agent::{Agent, ContextPolicy};
 use prusik_core::contract::Contract;
+use prusik_core::run::context_tools;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -99,7 +101,72 @@ pub struct AgentEntry {
     pub tokens: Option<u64>,
     /// The ceiling of a run's turns, if there is one.
     pub turns: Option<u64>,
+    /// What its context has room for, if it is kept within a window.
+    pub context: Option<AgentContext>,
     pub place: Option<Place>,
+}
+
+/// What an agent's context has room for, by estimate: four bytes of prompt are a token, and three of
+/// what comes later, so that it errs upwards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentContext {
+    pub policy: ContextPolicy,
+    /// System prompt and tools.
+    pub prompt_tokens: u64,
+    /// The most that the ledger may take.
+    pub ledger_tokens: u64,
+    /// Whether the model or a contract writes into the ledger.
+    pub is_recorded: bool,
+    /// What the final answer must hold, where that is declared.
+    pub outputs: Vec<String>,
+    /// The largest result of each tool that the model is shown, in bytes.
+    pub results: Vec<(String, u64)>,
+}
+
+impl AgentContext {
+    /// Returns what is known of an agent's context; none if it is not kept within a window.
+    pub fn of(agent: &Agent) -> Option<Self> {
+        let policy = agent.context.clone()?;
+        let required = agent.output.as_ref().and_then(|schema| schema["required"].as_array());
+        let outputs = required.into_iter().flatten().filter_map(|name| name.as_str());
+        let records = agent.tools.iter().any(|tool| !tool.contract.records.is_empty());
+        let shown = || agent.tools.iter().filter(|tool| tool.shown);
+        let of_context = context_tools(Some(&policy));
+        let tools = shown().chain(&of_context).map(|tool| {
+            tool.name.len() + tool.description.len() + tool.input_schema.to_string().len()
+        });
+        let prompt_bytes = (agent.system.len() + tools.sum::<usize>()) as u64;
+        Some(Self {
+            prompt_tokens: prompt_bytes.div_ceil(4),
+            ledger_tokens: policy.ledger_bytes_max.div_ceil(3),
+            is_recorded: policy.record || records,
+            outputs: outputs.map(str::to_owned).collect(),
+            results: shown()
+                .map(|tool| (tool.name.clone(), tool.contract.result_bytes_max))
+                .collect(),
+            policy,
+        })
+    }
+
+    /// Returns a share of what a prompt may have, in tokens.
+    pub fn percent(&self, percent: u8) -> u64 {
+        self.policy.room_tokens() * u64::from(percent) / 100
+    }
+
+    /// Returns from which size on the context is made smaller, in tokens.
+    pub fn compact_at_tokens(&self) -> u64 {
+        self.percent(self.policy.compact_at_percent)
+    }
+
+    /// Returns what is always in the context, in tokens.
+    pub fn always_tokens(&self) -> u64 {
+        self.prompt_tokens + self.ledger_tokens
+    }
+
+    /// Returns what the results of one turn have room for together, in bytes.
+    pub fn turn_bytes(&self) -> u64 {
+        self.percent(ContextPolicy::TURN_PERCENT) * 3
+    }
 }
 
 /// Tools whose calls take together or not at all.

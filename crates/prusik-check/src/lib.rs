@@ -17,12 +17,12 @@ mod rules;
 mod words;
 
 pub use catalogue::{
-    AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Place, Provider, Settings, Stray,
-    ToolEntry,
+    AgentContext, AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Place, Provider,
+    Settings, Stray, ToolEntry,
 };
 pub use finding::{Counts, Finding, Severity};
 pub use lint::{LintReport, Suppressed, lint, tool_tokens};
 pub use out::{Checked, escaped, html, page, sarif};
-pub use report::{AgentReport, Fact, Question, Report, Section, ToolFacts, failures};
+pub use report::{AgentReport, Fact, Question, Report, Section, ToolFacts, contexts, failures};
 pub use rule::Rule;
 pub use words::hides;

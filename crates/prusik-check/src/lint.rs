@@ -56,6 +56,7 @@ pub fn lint(catalogue: &Catalogue) -> LintReport {
     rules::overlap::check(catalogue, &mut all);
     rules::amount::check(catalogue, &mut all);
     rules::contract::check_groups(catalogue, &mut all);
+    rules::context::check(catalogue, &mut all);
     rules::names::check_absent(catalogue, &mut all);
     let (mut findings, mut suppressed) = accept(catalogue, all);
     findings.sort_by(|a, b| a.order().cmp(&b.order()));

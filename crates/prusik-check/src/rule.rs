@@ -40,6 +40,10 @@ pub enum Rule {
     AllowUnused,
     LockDiffers,
     GroupInPart,
+    ContextTooSmall,
+    DecisionsInProse,
+    OutputUnrecorded,
+    ResultCut,
 }
 
 /// What is said of a rule wherever it is named.
@@ -65,7 +69,7 @@ macro_rules! spec {
 }
 
 /// In the order of the enum, which a test holds it to.
-const SPECS: [Spec; 35] = [
+const SPECS: [Spec; 39] = [
     spec!(ToolLeftOut, "tool-left-out", Error, "A tool that cannot be offered to a model"),
     spec!(
         ContractWithoutTool,
@@ -136,6 +140,10 @@ const SPECS: [Spec; 35] = [
     spec!(AllowUnused, "allow-unused", Note, "An exception that nothing needs"),
     spec!(LockDiffers, "lock-differs", Warning, "A tool that is not as it was locked"),
     spec!(GroupInPart, "group-in-part", Warning, "A group that can take in part"),
+    spec!(ContextTooSmall, "context-too-small", Error, "A window without room for the work"),
+    spec!(DecisionsInProse, "decisions-in-prose", Warning, "Decisions that stand only in prose"),
+    spec!(OutputUnrecorded, "output-unrecorded", Warning, "An answer of which nothing is recorded"),
+    spec!(ResultCut, "result-cut", Note, "A result larger than a turn has room for"),
 ];
 
 impl Rule {

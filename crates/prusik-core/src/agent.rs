@@ -64,6 +64,9 @@ pub struct ContextPolicy {
 }
 
 impl ContextPolicy {
+    /// What the results of one turn may take together of what a prompt may have.
+    pub const TURN_PERCENT: u8 = 40;
+
     /// Returns the policy for a window when nothing else is declared.
     pub fn of_window(window_tokens: u64, answer_tokens_max: u32) -> Self {
         // A byte is a third of a token, or less.

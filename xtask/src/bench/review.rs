@@ -139,6 +139,7 @@ fn catalogue() -> Catalogue {
         tools: tools.iter().map(|tool| tool.name.clone()).collect(),
         tokens: Some(1_000_000),
         turns: Some(20),
+        context: None,
         place: None,
     }];
     Catalogue { tools, agents, ..Catalogue::default() }

@@ -526,6 +526,18 @@ fn reviewed() -> Vec<Object> {
                 ),
             ],
         },
+        Object {
+            when: "By `check` only: what is known of an agent as a whole",
+            example: json!({
+                "question": "context", "agent": "clerk",
+                "facts": [{"about": "window", "text": "20000 tokens, of which 1000 are kept for the answer"}],
+            }),
+            keys: &[
+                ("question", "The question that is answered: `context`"),
+                ("agent", "The agent's name"),
+                ("facts", "The answers"),
+            ],
+        },
     ]
 }
 

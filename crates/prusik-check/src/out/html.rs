@@ -128,7 +128,12 @@ fn section(section: &Section) -> String {
 
 fn agent(agent: &AgentReport) -> String {
     let mut text = format!("<h3>Agent <code>{}</code></h3>\n", escaped(&agent.agent));
-    if agent.tools.is_empty() {
+    if !agent.facts.is_empty() {
+        text.push_str(&format!(
+            "<div class=\"card\"><table>{}</table></div>\n",
+            rows(&agent.facts)
+        ));
+    } else if agent.tools.is_empty() {
         text.push_str("<p class=\"dim\">It holds no tools.</p>\n");
     }
     agent.tools.iter().for_each(|tool| text.push_str(&self::tool(tool)));
@@ -137,15 +142,7 @@ fn agent(agent: &AgentReport) -> String {
 
 fn tool(tool: &ToolFacts) -> String {
     let class = if tool.needs_person { "warning" } else { "good" };
-    let row = |fact: &Fact| {
-        format!(
-            "<tr><th>{}</th><td>{}</td></tr>\n",
-            fact.about,
-            marked(&fact.text).replace('\n', "<br>")
-        )
-    };
-    let rows: Vec<String> = tool.facts.iter().map(row).collect();
-    let rows = rows.concat();
+    let rows = rows(&tool.facts);
     let hint = if tool.needs_person { "a person may be asked" } else { "resolves alone" };
     format!(
         "<details class=\"card\"><summary><code>{}</code><span class=\"tag\">{}</span>\
@@ -153,6 +150,17 @@ fn tool(tool: &ToolFacts) -> String {
         escaped(&tool.tool),
         tool.effect,
     )
+}
+
+fn rows(facts: &[Fact]) -> String {
+    let row = |fact: &Fact| {
+        format!(
+            "<tr><th>{}</th><td>{}</td></tr>\n",
+            fact.about,
+            marked(&fact.text).replace('\n', "<br>")
+        )
+    };
+    facts.iter().map(row).collect::<Vec<_>>().concat()
 }
 
 fn finding(finding: &Finding) -> String {

@@ -54,6 +54,7 @@ pub fn failures(agents: &[Agent], lint: &LintReport) -> Section {
         .iter()
         .map(|agent| AgentReport {
             agent: agent.name.clone(),
+            facts: Vec::new(),
             tools: agent.tools.iter().map(|tool| facts(agent, tool)).collect(),
         })
         .collect();

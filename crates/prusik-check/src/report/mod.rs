@@ -4,10 +4,12 @@
 //! known of each agent and each of its tools as facts, and what is wrong as findings. A further
 //! question is a further section: whoever prints, serves or judges a report need not change.
 
+mod context;
 mod failure;
 
 use serde::Serialize;
 
+pub use context::contexts;
 pub use failure::failures;
 
 use crate::finding::{Counts, Finding};
@@ -18,6 +20,7 @@ use crate::lint::Suppressed;
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     Failure,
+    Context,
 }
 
 impl Question {
@@ -25,12 +28,14 @@ impl Question {
     pub fn text(self) -> &'static str {
         match self {
             Self::Failure => "What does failure look like at each tool boundary?",
+            Self::Context => "What state survives a summarization of the context?",
         }
     }
 
     pub fn id(self) -> &'static str {
         match self {
             Self::Failure => "failure",
+            Self::Context => "context",
         }
     }
 }
@@ -56,6 +61,8 @@ pub struct Section {
 #[derive(Debug, Clone, Serialize)]
 pub struct AgentReport {
     pub agent: String,
+    /// What is so of the agent as a whole.
+    pub facts: Vec<Fact>,
     pub tools: Vec<ToolFacts>,
 }
 

@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use prusik_check::{
-    AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Provider, Rule, Stray, ToolEntry,
-    lint,
+    AgentContext, AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Provider, Rule,
+    Stray, ToolEntry, lint,
 };
+use prusik_core::agent::ContextPolicy;
 use prusik_core::contract::{Contract, EffectClass, KeyPlace, Probe, Undo};
 use serde_json::{Value, json};
 
@@ -492,6 +493,7 @@ fn projects() -> Vec<Planted> {
         tools: (0..tools).map(|n| format!("s__t{n}")).collect(),
         tokens: None,
         turns: None,
+        context: None,
         place: None,
     };
     let held = |agent: AgentEntry| {
@@ -586,8 +588,45 @@ fn projects() -> Vec<Planted> {
     ]
 }
 
+/// What is wrong with how an agent's context is kept.
+fn contexts() -> Vec<Planted> {
+    let sound = AgentContext {
+        policy: ContextPolicy::of_window(20_000, 1_000),
+        prompt_tokens: 2_000,
+        ledger_tokens: 2_500,
+        is_recorded: true,
+        outputs: Vec::new(),
+        results: vec![("s__forecast".to_owned(), 4_000)],
+    };
+    let of = |rule, about, bad: AgentContext| {
+        let held = |context| {
+            let agent = AgentEntry {
+                name: "clerk".to_owned(),
+                provider: Provider::Anthropic,
+                tools: vec!["s__forecast".to_owned()],
+                tokens: None,
+                turns: None,
+                context: Some(context),
+                place: None,
+            };
+            let tools = vec![tool("forecast", WEATHER, &json!({}))];
+            Catalogue { agents: vec![agent], ..catalogue(tools) }
+        };
+        Planted { rule, about, at: "", bad: held(bad), good: held(sound.clone()) }
+    };
+    let forgetful = AgentContext { is_recorded: false, ..sound.clone() };
+    let outputs = vec!["total".to_owned()];
+    let results = vec![("s__forecast".to_owned(), 40_000)];
+    vec![
+        of("context-too-small", "clerk", AgentContext { prompt_tokens: 14_000, ..sound.clone() }),
+        of("decisions-in-prose", "clerk", forgetful.clone()),
+        of("output-unrecorded", "clerk", AgentContext { outputs, ..forgetful }),
+        of("result-cut", "s__forecast", AgentContext { results, ..sound.clone() }),
+    ]
+}
+
 fn all() -> Vec<Planted> {
-    [descriptions(), parameters(), schemas(), contracts(), names(), projects()]
+    [descriptions(), parameters(), schemas(), contracts(), names(), projects(), contexts()]
         .into_iter()
         .flatten()
         .collect()

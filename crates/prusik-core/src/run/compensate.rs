@@ -156,8 +156,12 @@ impl Draft<'_> {
         let Program::Compensation(compensation) = &self.state.program else { return false };
         match compensation.stage {
             CompensationStage::Unplanned => {
-                let Some(changes) = self.changes else { return false };
-                let planned = plan(self.definition, compensation, changes);
+                let Some(mut changes) = self.changes.cloned() else { return false };
+                // What this very step has brought was done, too.
+                for event in &self.events {
+                    changes.absorb(event);
+                }
+                let planned = plan(self.definition, compensation, changes.made());
                 self.emit(Event::CompensationPlanned(planned));
                 true
             }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::changes::Change;
+use super::changes::Changes;
 use super::definition::Definition;
 use super::group::{is_planned, role};
 use super::program::{Phase, Program};
@@ -43,8 +43,8 @@ pub(super) struct Draft<'a> {
     /// Whether the model has been asked and has not answered.
     pub model_under_way: bool,
     pub stop: Option<&'a Stop>,
-    /// What was done so far, if the journal has been read.
-    pub changes: Option<&'a [Change]>,
+    /// What was done before this step, if the journal has been read.
+    pub changes: Option<&'a Changes>,
     /// The messages before this step, if they have been read.
     pub transcript: Option<&'a Transcript>,
 }
@@ -271,7 +271,7 @@ impl Draft<'_> {
         }
     }
 
-    pub fn resumed(&mut self, by: String, message: Option<String>) -> Result<(), Rejected> {
+    pub fn resumed(&mut self, by: &str, message: Option<String>) -> Result<(), Rejected> {
         match &self.state.status {
             Status::Running => return Err(Rejected::NotParked),
             Status::Ended(_) => return Err(Rejected::Ended),
@@ -289,7 +289,7 @@ impl Draft<'_> {
         // has its intent and no outcome was not performed yet: who drove the run before it was
         // parked had recovered it first.
         let repeated = self.started_calls(|effect| effect == EffectClass::Read);
-        self.emit(Event::RunResumed(RunResumed { by: by.clone(), repeated }));
+        self.emit(Event::RunResumed(RunResumed { by: by.to_owned(), repeated }));
         // A run that is undone asks its model no more.
         let undone = matches!(self.state.program, Program::Compensation(_));
         if undone || self.state.is_ending() {
@@ -297,7 +297,7 @@ impl Draft<'_> {
         }
         let word = message.filter(|text| !text.trim().is_empty());
         if let Some(text) = &word {
-            self.keep_word(&by, text)?;
+            self.keep_word(by, text)?;
         }
         // After a failure the model has answered, and is asked again only if something is said.
         let due = self.state.program.phase() == Phase::Answered;

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 pub use self::changes::Changes;
 pub use self::compensate::{Compensation, undo_preview};
+pub use self::context::tools as context_tools;
 pub use self::context::{COMPACTION, HISTORY, RECORD, View, bytes_of, label_of};
 pub use self::definition::Definition;
 pub use self::failed::Failed;
@@ -262,7 +263,7 @@ impl Run {
             calls_under_way: self.calls_under_way(),
             model_under_way: self.model_under_way(),
             stop: self.stop.as_ref(),
-            changes: self.changes.as_ref().map(Changes::made),
+            changes: self.changes.as_ref(),
             transcript: self.transcript.as_ref(),
         };
         // Whatever comes first after a load, calls that the last driver left open come before it.
@@ -667,7 +668,7 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
             }
             draft.emit(Event::CompactionRequested(CompactionRequested { by }));
         }
-        Input::Resumed { by, message } => draft.resumed(by, message)?,
+        Input::Resumed { by, message } => draft.resumed(&by, message)?,
         Input::Compensated { by } => draft.compensated(by)?,
     }
     Ok(())

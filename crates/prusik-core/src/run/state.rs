@@ -264,7 +264,10 @@ impl State {
             Event::SummaryAnswered(answered) => {
                 let usage = &answered.usage;
                 let price = definition.summarizer().price;
-                self.spend(usage, usage.total(), answered.nano_usd, price);
+                // A server that counts nothing must not make the budget endless.
+                let counted = Some(usage.total()).filter(|tokens| *tokens > 0);
+                let tokens = counted.unwrap_or_else(|| self.context.tokens_estimated());
+                self.spend(usage, tokens, answered.nano_usd, price);
                 // It is money, as an answer is.
                 self.outcome_seq = self.seq;
             }

@@ -246,6 +246,10 @@ impl Transcript {
             // The provider paused the turn and has gone on with it.
             Some(last) if last.role == Role::Assistant => {
                 Arc::make_mut(last).content.extend(sent);
+                // The two leave the context together.
+                if let Some(about) = self.about.last_mut() {
+                    about.turn = turn;
+                }
             }
             Some(_) | None => {
                 let message = Message { role: Role::Assistant, content: sent };

@@ -275,7 +275,12 @@ const ASKS: &str = "[compaction]\nSum it up.";
 
 #[test]
 fn a_request_for_a_summary_gets_one_made_by_rule() {
-    let script = "turns:\n  - call:\n    - { tool: read, arguments: { path: a.txt } }\n    - { tool: record, arguments: { kind: decision, text: Pay Ann first. } }\n";
+    let script = "
+turns:
+  - call:
+      - { tool: read, arguments: { path: a.txt } }
+      - { tool: record, arguments: { kind: decision, text: Pay Ann first. } }
+";
     let script = Script::parse(script, "s").unwrap();
     let start = vec![Message::user_text("Pay all.")];
     let first = script.answer(&request(start.clone())).unwrap();

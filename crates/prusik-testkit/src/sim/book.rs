@@ -130,6 +130,13 @@ impl World {
     }
 
     fn note_context(&mut self, run: usize, event: &Event, state: &State) {
+        if matches!(event, Event::ModelAnswered(_) | Event::SummaryAnswered(_)) {
+            let tokens = |state: &State| state.spent.tokens;
+            let before = self.books[run].state().map_or(0, tokens);
+            self.check(Invariant::Budget, tokens(state) > before, || {
+                format!("an answer costs nothing at record {}", state.seq)
+            });
+        }
         let counts = &mut self.counts;
         match event {
             Event::EntryRecorded(recorded) => {

@@ -180,6 +180,9 @@ impl World {
     /// Counts as a provider does, one token for so many bytes: never more than the core's estimate, so
     /// that a ceiling that is passed is the core's fault.
     pub fn usage(&self, request: &ModelRequest, content: &[Block]) -> Usage {
+        if !self.plan.says_usage {
+            return Usage::default();
+        }
         let written: usize = content.iter().map(bytes).sum();
         let output = (written as u64).div_ceil(self.plan.token_bytes);
         let output = output.min(u64::from(request.max_tokens));
@@ -195,7 +198,9 @@ impl World {
 
     /// Leaves out what is longer than an answer may be; true if something was.
     fn is_cut(&self, content: &mut Vec<Block>, max_tokens: u32) -> bool {
-        let most = u64::from(max_tokens) * self.plan.token_bytes;
+        // What nobody counts is estimated, and that generously.
+        let token_bytes = if self.plan.says_usage { self.plan.token_bytes } else { 3 };
+        let most = u64::from(max_tokens) * token_bytes;
         let mut written = 0;
         let fits = content.iter().take_while(|block| {
             written += bytes(block) as u64;

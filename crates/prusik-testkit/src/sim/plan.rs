@@ -51,6 +51,8 @@ pub struct Plan {
     pub jumps_back: bool,
     /// Bytes that the provider counts as one token.
     pub token_bytes: u64,
+    /// Whether it says what it counts.
+    pub says_usage: bool,
     /// What the provider takes, where that is less than the agent believes, in its tokens.
     pub window_real: Option<u64>,
 }
@@ -62,6 +64,7 @@ impl Plan {
         let window = agent.context.as_ref().map(|policy| policy.window_tokens);
         Self {
             token_bytes: [8, 8, 4][rng.usize(..3)],
+            says_usage: !one_in(rng, 12),
             window_real: window
                 .filter(|_| one_in(rng, 6))
                 .map(|tokens| tokens * rng.u64(25..90) / 100),

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use prusik_core::event::{CompactHow, Ending, Event, Invariant};
 use prusik_core::ids::{RunId, Seq, Turn};
 use prusik_core::ledger::Entry;
-use prusik_core::model::{ModelRequest, Usage};
+use prusik_core::model::ModelRequest;
 use prusik_core::run::{Definition, RECORD, Run};
 use prusik_model::{KeyRef, ModelConfig, Server};
 use prusik_store::{SqliteStore, Store};
-use prusik_testkit::account::{Account, SONNET_4_5, analyse};
-use prusik_testkit::cache::anthropic::PromptCache;
+use prusik_testkit::account::{Account, SONNET_4_5, analyse, by_cache_rules};
 use prusik_testkit::long::{LongModel, Mark, Scenario, TURNS};
 use prusik_testkit::server::log;
-use prusik_testkit::{LongWork, Options, ScriptedServer, UsageBy};
+use prusik_testkit::{LongWork, Options, ScriptedServer};
 use serde_json::Value;
 
 use crate::drive::{WINDOW, agent, events, work};
@@ -32,12 +31,11 @@ struct Worked {
 
 #[tokio::test]
 async fn two_thousand_turns_in_a_small_window() {
-    let scenario = Scenario::new(TURNS, 7);
+    let scenario = Scenario::new(TURNS + 4, 7);
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log.jsonl");
     let model = LongModel { window_tokens: Some(WINDOW), ..LongModel::default() };
-    let options =
-        Options { usage: UsageBy::CacheRules, log: Some(log.clone()), ..Options::default() };
+    let options = Options { log: Some(log.clone()), ..Options::default() };
     let server = ScriptedServer::start(LongWork { scenario, model }, options).await.unwrap();
     drop(rustls::crypto::ring::default_provider().install_default());
     let key = folder.path().join("key");
@@ -47,33 +45,21 @@ async fn two_thousand_turns_in_a_small_window() {
     let store: Arc<dyn Store> =
         Arc::new(SqliteStore::open(&folder.path().join("runs.db")).unwrap());
     let model = connection.connect().unwrap();
-    let t = std::time::Instant::now();
     let run: RunId = work(&store, &scenario, model).await;
-    eprintln!("DBG work {:?}", t.elapsed());
 
     let records = store.records(&run, Seq(1), Seq(u64::MAX)).await.unwrap();
     let events = events(&store, &run).await;
     let bodies = log::read(&log).unwrap().map(|entry| entry.unwrap().body).collect();
-    // The rules of caching are implemented on the bodies alone, and know nothing of us.
-    let mut cache = PromptCache::default();
-    let mut now_ms = 0;
-    let account = analyse(log::read(&log).unwrap(), &SONNET_4_5, &mut |entry, usage| {
-        // A turn that takes half a minute still finds the cache of the turn before.
-        now_ms += 30_000;
-        let body: Value = serde_json::from_str(&entry.body).unwrap();
-        let counts = cache.ask(&body, now_ms).unwrap();
-        let (cache_read, cache_write) = (counts.read, counts.written);
-        Usage { input: counts.fresh, cache_read, cache_write, ..usage }
-    });
-    let account = account.unwrap();
-    eprintln!("DBG analysed {:?}", t.elapsed());
+    // The rules of caching work on the bodies alone, and know nothing of us. A turn that takes half a
+    // minute still finds the cache of the turn before.
+    let mut rules = by_cache_rules(30_000);
+    let account = analyse(log::read(&log).unwrap(), &SONNET_4_5, &mut rules).unwrap();
     let worked = Worked { scenario, records, events, bodies, account, connection };
     ends_with_the_right_answer(&worked);
     every_compaction_was_checked(&worked);
     the_cache_holds_nine_tenths(&worked);
     nothing_grows_with_the_turns(&worked);
     the_journal_knows_every_body(&worked);
-    eprintln!("DBG all {:?} {:?}", t.elapsed(), worked.account);
 }
 
 /// The answer needs facts of the task and of turns 12, 400 and 900.
@@ -89,7 +75,7 @@ fn ends_with_the_right_answer(worked: &Worked) {
     assert_eq!(marks, [Mark::Right; 4], "{answer}");
     assert!(failures.is_empty(), "{failures:?}");
     let turns = worked.events.iter().filter(|(_, e)| matches!(e, Event::ModelAnswered(_))).count();
-    assert_eq!(turns, usize::try_from(TURNS).unwrap());
+    assert!(turns >= usize::try_from(TURNS).unwrap(), "{turns}");
 }
 
 /// What the journal says of each compaction holds in the very next request, by a reader that knows
@@ -116,8 +102,6 @@ fn every_compaction_was_checked(worked: &Worked) {
                 if std::mem::take(&mut after_compaction) {
                     holds_what_it_must(&body, &worked.scenario, &entries);
                 }
-                let tokens = prusik_testkit::cache::anthropic::count_tokens(&body).unwrap();
-                assert!(tokens + 1_000 <= WINDOW, "{tokens} tokens at record {seq}");
             }
             _ => {}
         }
@@ -156,7 +140,8 @@ fn holds_what_it_must(body: &Value, scenario: &Scenario, entries: &[Entry]) {
 }
 
 fn the_cache_holds_nine_tenths(worked: &Worked) {
-    let Account { sent_tokens, read_tokens, .. } = worked.account;
+    let Account { sent_tokens, read_tokens, refused, .. } = worked.account;
+    assert_eq!(refused, 0, "a prompt was larger than the window");
     let percent = read_tokens * 100 / sent_tokens;
     assert!(percent >= 90, "{percent} % of {sent_tokens} tokens were read from the cache");
 }

@@ -155,7 +155,7 @@ async fn every_request_is_in_the_log_without_its_key() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0]["path"], "/v1/messages");
-    assert_eq!(lines[1]["body"], question(true));
+    assert_eq!(lines[1]["body"], question(true).to_string());
     assert_eq!(lines[0]["answer"]["content"][0]["text"], "one two three four five six");
     let text = &lines[1]["answer"]["choices"][0]["message"]["content"];
     assert_eq!(text, "one two three four five six", "a streamed answer is whole in the log");

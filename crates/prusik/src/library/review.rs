@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use prusik_check::{
-    AgentEntry, Catalogue, Finding, LeftOut, LintReport, Report, Severity, ToolEntry, failures,
-    lint,
+    AgentContext, AgentEntry, Catalogue, Finding, LeftOut, LintReport, Report, Severity, ToolEntry,
+    contexts, failures, lint,
 };
 use prusik_core::contract::{Contract, EffectClass};
 
@@ -67,12 +67,14 @@ impl Agent {
                     .collect(),
                 tokens: definition.budget.tokens,
                 turns: definition.budget.turns,
+                context: AgentContext::of(&definition),
                 place: None,
             }],
             ..Catalogue::default()
         };
         let lint = lint(&catalogue);
-        let report = Report { sections: vec![failures(&[definition], &lint)] };
+        let agents = [definition];
+        let report = Report { sections: vec![failures(&agents, &lint), contexts(&agents, &lint)] };
         Ok(Review { lint, report })
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use prusik_check::{
-    AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Rule, Settings, Stray, ToolEntry,
+    AgentContext, AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Rule, Settings,
+    Stray, ToolEntry,
 };
 use prusik_core::agent::Agent;
 use serde_json::Value;
@@ -154,6 +155,7 @@ impl Project {
             tools: agent.tools.iter().filter(|t| t.shown).map(|t| t.name.clone()).collect(),
             tokens: agent.budget.tokens,
             turns: agent.budget.turns,
+            context: AgentContext::of(agent),
             place: None,
         }
     }

@@ -54,8 +54,8 @@ fn lock(tools: &[ListedTool]) -> Lock {
 }
 
 /// Reviews an example. Two lists of tools are what was locked and what there is now.
-fn reviewed(rule: Rule, lists: &[&str], yaml: &str) -> LintReport {
-    let now = tools(lists.last().unwrap());
+fn reviewed(rule: Rule, lists: &[&str], yaml: &str, agent: &[&str]) -> LintReport {
+    let now = lists.last().map(|list| tools(list)).unwrap_or_default();
     let drift = match lists {
         [before, _] => lock(&tools(before)).difference(&lock(&now)),
         _ => LockDifference::default(),
@@ -70,7 +70,10 @@ fn reviewed(rule: Rule, lists: &[&str], yaml: &str) -> LintReport {
     let project = format!("{models}servers:\n{servers}{yaml}");
     // Only where a rule is about an agent does the example have one.
     let patterns = if rule.id().starts_with("too-many") { "['bank__*']" } else { "[]" };
-    let agent = format!("---\nname: clerk\ndescription: Pays.\ntools: {patterns}\n---\nPay.\n");
+    let given = agent.first().map(|text| (*text).to_owned());
+    let agent = given.unwrap_or_else(|| {
+        format!("---\nname: clerk\ndescription: Pays.\ntools: {patterns}\n---\nPay.\n")
+    });
     write_files(
         folder.path(),
         &[("prusik.yaml", &project), ("agents/clerk.md", &agent), ("s.yaml", "turns: [{say: x}]")],
@@ -78,6 +81,10 @@ fn reviewed(rule: Rule, lists: &[&str], yaml: &str) -> LintReport {
     let project = Project::load(folder.path()).unwrap_or_else(|e| panic!("{}: {e}", rule.id()));
     let (catalogue, _) = project.reviewed(&now, Heard::All, &drift).unwrap();
     lint(&catalogue)
+}
+
+fn example(rule: Rule, blocks: &[Block], yaml: &str) -> LintReport {
+    reviewed(rule, &of(blocks, "json"), yaml, &of(blocks, "markdown"))
 }
 
 fn finds(report: &LintReport, rule: Rule) -> bool {
@@ -92,18 +99,18 @@ fn every_page_proves_its_rule() {
         let flagged = section(page, "Flagged");
         let mended = section(page, "Mended");
         let accepting = section(page, "Accepting it");
-        let bad = reviewed(rule, &of(&flagged, "json"), &of(&flagged, "yaml").concat());
+        let bad = example(rule, &flagged, &of(&flagged, "yaml").concat());
         if !finds(&bad, rule) {
             wrong.push(format!("{}: the flagged example is not: {:?}", rule.id(), bad.findings));
         }
-        let good = reviewed(rule, &of(&mended, "json"), &of(&mended, "yaml").concat());
+        let good = example(rule, &mended, &of(&mended, "yaml").concat());
         if finds(&good, rule) {
             wrong.push(format!("{}: the mended example is flagged", rule.id()));
         }
         // An exception that nothing needs is removed, and not excepted.
         if rule != Rule::AllowUnused {
             let yaml = of(&accepting, "yaml").concat();
-            let accepted = reviewed(rule, &of(&flagged, "json"), &yaml);
+            let accepted = example(rule, &flagged, &yaml);
             let suppressed = accepted.suppressed.iter().any(|s| s.finding.rule == rule);
             if finds(&accepted, rule) || !suppressed {
                 wrong.push(format!("{}: {:?}", rule.id(), accepted.findings));

@@ -16,6 +16,7 @@ use crate::event::{
     RefusedSummary, Replaced, Summary, SummaryAnswered,
 };
 use crate::ids::{Attempt, CallId, Seq, Turn};
+use crate::message::Role;
 use crate::model::{Answer, ModelErrorKind};
 
 /// Longest text that is kept of an answer that is no summary, in bytes.
@@ -79,7 +80,7 @@ impl Draft<'_> {
             }
         }
         let Some(boundary) = boundary_at(transcript, kept) else {
-            self.fold_what_there_is(transcript, why, room);
+            self.fold_what_there_is(transcript, &why, room);
             return;
         };
         // The request for a summary is the prompt itself and a little more.
@@ -90,7 +91,7 @@ impl Draft<'_> {
         let more = more.saturating_add(summary::tokens_max(policy.summary_bytes_max));
         let can_ask = before.saturating_add(more) < policy.window_tokens;
         if why == CompactReason::Refused || !can_ask {
-            self.outline(policy, transcript, &boundary, why);
+            self.outline(policy, transcript, &boundary, &why);
         } else {
             self.emit(Event::CompactionStarted(CompactionStarted { why, through, tokens }));
         }
@@ -102,12 +103,13 @@ impl Draft<'_> {
         let room = self.state.view.room(policy);
         let keep_tokens = percent(room, policy.keep_percent);
         let messages = transcript.messages();
-        let mut kept = messages.len();
-        let turns = transcript.about().iter().enumerate().skip(1).rev();
-        let begins = |index: usize| messages[index].role == crate::message::Role::Assistant;
-        for (index, _) in turns.filter(|(index, _)| begins(*index)) {
-            let tokens = self.state.context.tokens_of(bytes_of_all(&messages[index..]));
-            if tokens > keep_tokens && kept < messages.len() {
+        let (mut kept, mut bytes) = (messages.len(), 0);
+        for (index, message) in messages.iter().enumerate().skip(1).rev() {
+            bytes += bytes_of_all(std::slice::from_ref(message));
+            if message.role == Role::User {
+                continue;
+            }
+            if self.state.context.tokens_of(bytes) > keep_tokens && kept < messages.len() {
                 break;
             }
             kept = index;
@@ -116,8 +118,8 @@ impl Draft<'_> {
     }
 
     /// No turn can be replaced: all that is left is to fold, the newest results too if need be.
-    fn fold_what_there_is(&mut self, transcript: &Transcript, why: CompactReason, room: u64) {
-        let refused = why == CompactReason::Refused;
+    fn fold_what_there_is(&mut self, transcript: &Transcript, why: &CompactReason, room: u64) {
+        let refused = *why == CompactReason::Refused;
         let before = self.state.context.in_window();
         let make = |of: std::ops::Range<usize>| {
             let (fold, _) = fold::choose(transcript, of, u64::MAX);
@@ -144,14 +146,14 @@ impl Draft<'_> {
         policy: &ContextPolicy,
         transcript: &Transcript,
         boundary: &Boundary,
-        why: CompactReason,
+        why: &CompactReason,
     ) {
         let task = self.state.started.task.clone();
         let bytes_max = policy.summary_bytes_max;
         let summary = outline::of(transcript, &task, boundary.through, bytes_max);
         let room = self.state.view.room(policy);
         let replaced = self.replaced(boundary, summary);
-        let made = self.make_fit(policy, transcript, CompactHow::Outlined, why, replaced);
+        let made = self.make_fit(policy, transcript, CompactHow::Outlined, why, &replaced);
         let after = made.event.tokens_after;
         if !self.take(made, transcript, room) {
             self.too_large(after, room);
@@ -173,8 +175,8 @@ impl Draft<'_> {
         policy: &ContextPolicy,
         transcript: &Transcript,
         how: CompactHow,
-        why: CompactReason,
-        replaced: Replaced,
+        why: &CompactReason,
+        replaced: &Replaced,
     ) -> Made {
         let room = self.state.view.room(policy);
         let target = percent(room, policy.target_percent);
@@ -318,7 +320,7 @@ impl Draft<'_> {
         };
         let replaced = self.replaced(&boundary, summary);
         let (how, why) = (CompactHow::Summarized, wanted.why.clone());
-        let made = self.make_fit(policy, transcript, how, why, replaced);
+        let made = self.make_fit(policy, transcript, how, &why, &replaced);
         let broken = self.broken(&made, transcript, room);
         let problems = broken.into_iter();
         let problems: Vec<String> = problems
@@ -333,12 +335,11 @@ impl Draft<'_> {
         let Some(policy) = &definition.agent().context else { return };
         let Some(wanted) = self.state.agent_loop().summary.clone() else { return };
         let Some(transcript) = self.transcript_now() else { return };
-        match boundary_behind(&transcript, wanted.through) {
-            Some(boundary) => self.outline(policy, &transcript, &boundary, wanted.why),
-            None => {
-                let room = self.state.view.room(policy);
-                self.fold_what_there_is(&transcript, wanted.why, room);
-            }
+        if let Some(boundary) = boundary_behind(&transcript, wanted.through) {
+            self.outline(policy, &transcript, &boundary, &wanted.why);
+        } else {
+            let room = self.state.view.room(policy);
+            self.fold_what_there_is(&transcript, &wanted.why, room);
         }
     }
 

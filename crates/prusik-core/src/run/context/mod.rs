@@ -41,7 +41,7 @@ use crate::agent::{ContextPolicy, Tool};
 use crate::label::Label;
 
 /// Returns the tools that come with a context policy.
-pub(super) fn tools(policy: Option<&ContextPolicy>) -> Vec<Tool> {
+pub fn tools(policy: Option<&ContextPolicy>) -> Vec<Tool> {
     let Some(policy) = policy else { return Vec::new() };
     policy.record.then(ledger::tool).into_iter().chain([super::recall::tool()]).collect()
 }

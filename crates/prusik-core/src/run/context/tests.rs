@@ -26,6 +26,10 @@ use crate::run::{Definition, Run, State};
 const TASK: &str = "Count the boxes, all of them.";
 
 fn definition() -> Arc<Definition> {
+    Arc::new(Definition::new(agent()))
+}
+
+fn agent() -> Agent {
     let tool = |name: &str, effect| Tool {
         name: name.to_owned(),
         description: "Looks into a box.".to_owned(),
@@ -34,7 +38,7 @@ fn definition() -> Arc<Definition> {
         contract: Contract::of(effect),
         shown: true,
     };
-    Arc::new(Definition::new(Agent {
+    Agent {
         name: "clerk".to_owned(),
         system: "You are a clerk.".to_owned(),
         model: ModelSpec {
@@ -57,7 +61,7 @@ fn definition() -> Arc<Definition> {
             ..ContextPolicy::of_window(4_000, 400)
         }),
         ledger: vec![Note::new(EntryKind::Constraint, "Boxes with\nred lids count twice.")],
-    }))
+    }
 }
 
 /// A run that is driven by hand.
@@ -71,8 +75,12 @@ struct Hand {
 
 impl Hand {
     fn start() -> Self {
+        Self::with(agent())
+    }
+
+    fn with(agent: Agent) -> Self {
         let (run, _) = Run::start(
-            definition(),
+            Arc::new(Definition::new(agent)),
             RunId::new("r"),
             TASK.to_owned(),
             Budget::default(),
@@ -119,7 +127,7 @@ impl Hand {
         self.answer(vec![Block::Text(text.to_owned())], StopReason::EndTurn);
     }
 
-    fn call(&mut self, tool: &str, arguments: Value, reply: Reply) {
+    fn call(&mut self, tool: &str, arguments: Value, reply: &Reply) {
         let id = format!("toolu_{}", self.now);
         let tool_use = ToolUse { id, name: tool.to_owned(), input: ToolInput::Json(arguments) };
         self.answer(vec![Block::ToolUse(tool_use)], StopReason::ToolUse);
@@ -131,16 +139,16 @@ impl Hand {
 
     /// Lets the run work until a summary is asked for.
     fn fill(&mut self) {
-        self.call("pay", json!({}), Reply::Refused(Refusal::new("no money")));
+        self.call("pay", json!({}), &Reply::Refused(Refusal::new("no money")));
         let decision =
             json!({"kind": "decision", "text": "Left to right.", "reason": "it is quicker"});
-        self.call("record", decision, Reply::not_sent("nobody is asked"));
+        self.call("record", decision, &Reply::not_sent("nobody is asked"));
         for n in 0..60 {
             if self.asked.as_ref().is_some_and(|request| request.purpose == Purpose::Summary) {
                 return;
             }
             let result = ToolResult::text(format!("Box {n} holds {} things. ", n * 3).repeat(12));
-            self.call("look", json!({"box": n}), Reply::Returned(result));
+            self.call("look", json!({"box": n}), &Reply::Returned(result));
         }
         panic!("the context is never full: {:#?}", self.run.state());
     }
@@ -366,7 +374,7 @@ fn a_prompt_that_the_provider_refuses_is_made_smaller() {
     let mut hand = Hand::start();
     for n in 0..6 {
         let result = ToolResult::text(format!("Box {n}. ").repeat(90));
-        hand.call("look", json!({"box": n}), Reply::Returned(result));
+        hand.call("look", json!({"box": n}), &Reply::Returned(result));
     }
     assert!(hand.compacted().is_empty());
     let request = hand.asked();
@@ -391,4 +399,80 @@ fn what_cannot_be_made_smaller_fails_and_says_why() {
     }
     let ended = format!("{:?}", hand.run.state().status);
     assert!(ended.contains("ContextFull") && ended.contains("system prompt and tools"), "{ended}");
+}
+
+/// Whoever takes the run over has its definition from the store, and sends the very same bytes.
+#[test]
+fn what_is_declared_does_not_depend_on_who_drives() {
+    let mut agent = agent();
+    let properties = json!({"width": {"type": "integer"}, "box": {"type": "string"}});
+    agent.tools[0].input_schema = json!({"type": "object", "properties": properties});
+    let stored: Agent = serde_json::from_slice(&agent.to_bytes()).unwrap();
+    let sent = |agent: Agent| {
+        serde_json::to_string(&*Definition::new(agent).declarations).expect("tools are plain data")
+    };
+    assert_eq!(sent(agent), sent(stored));
+}
+
+/// It is longer than the prompt, and may be another model's: the prompt itself was not refused.
+#[test]
+fn a_request_for_a_summary_that_is_too_long_says_nothing_of_the_window() {
+    let mut hand = Hand::start();
+    hand.fill();
+    let request = hand.asked();
+    let (turn, attempt) = (request.turn, request.attempt);
+    let error = ModelError::new(ModelErrorKind::ContextFull, "prompt is too long");
+    hand.input(Input::ModelFailed { turn, attempt, error });
+    assert_eq!(hand.compacted().last().unwrap().how, CompactHow::Outlined);
+    let policy = agent().context.unwrap();
+    assert_eq!(hand.run.state().view.room(&policy), policy.room_tokens());
+}
+
+#[test]
+fn a_turn_that_was_paused_leaves_the_context_as_a_whole() {
+    let mut hand = Hand::start();
+    hand.answer(vec![Block::Text("Let me".to_owned())], StopReason::PauseTurn);
+    hand.call("look", json!({"box": 1}), &Reply::Returned(ToolResult::text("red")));
+    let transcript = hand.run.transcript().expect("it is loaded");
+    let turns: Vec<u32> = transcript.about().iter().map(|about| about.turn.0).collect();
+    // The answer to both requests is one message, and what came back belongs to the second.
+    assert_eq!(turns, [0, 2, 2]);
+}
+
+/// Results that are too small for handles, and together too large, end the run in the very step that
+/// brings the last of them: it is undone with the rest.
+#[test]
+fn a_run_that_fails_as_its_last_call_lands_undoes_that_call() {
+    let mut agent = agent();
+    agent.on_failure = OnFailure::Compensate;
+    let pay = &mut agent.tools[1].contract;
+    pay.undo = Some(crate::contract::Undo {
+        tool: "pay".to_owned(),
+        arguments: [("back".to_owned(), json!(true))].into(),
+    });
+    agent.context = Some(ContextPolicy::of_window(2_400, 100));
+    let mut hand = Hand::with(agent);
+    let request = hand.asked();
+    let content = (0..8)
+        .map(|n| {
+            let input = ToolInput::Json(json!({"n": n}));
+            Block::ToolUse(ToolUse { id: format!("t{n}"), name: "pay".to_owned(), input })
+        })
+        .collect();
+    let usage = Usage { input: 1_500, output: 100, ..Usage::default() };
+    let answer = Answer { content, stop: StopReason::ToolUse, usage, model: "m".to_owned() };
+    let (turn, attempt) = (request.turn, request.attempt);
+    hand.input(Input::ModelAnswered { turn, attempt, answer, ms: 1 });
+    for n in 0..8 {
+        let call = hand.calls.remove(0);
+        let reply = Reply::Returned(ToolResult::text(format!("paid {n} ").repeat(75)));
+        hand.input(Input::CallReplied { call: call.call, attempt: call.attempt, reply, ms: 1 });
+    }
+    let planned = hand.events.iter().find_map(|event| match event {
+        Event::CompensationPlanned(planned) => Some(planned),
+        _ => None,
+    });
+    let of: Vec<String> =
+        planned.expect("it is undone").undos.iter().map(|undo| undo.of.to_string()).collect();
+    assert_eq!(of, ["1.8", "1.7", "1.6", "1.5", "1.4", "1.3", "1.2", "1.1"]);
 }

@@ -96,11 +96,10 @@ pub(in crate::run) fn result_bytes_max(
     policy: Option<&ContextPolicy>,
     contract: &Contract,
 ) -> u64 {
-    /// What the results of one turn may take of the room together.
-    const TURN_PERCENT: u8 = 40;
     const RESULT_BYTES_MIN: u64 = 512;
     let Some(policy) = policy else { return contract.result_bytes_max };
     let calls = state.calls.keys().filter(|id| !is_planned(**id)).count().max(1) as u64;
-    let turn_bytes = percent(state.view.room(policy), TURN_PERCENT).saturating_mul(3);
+    let turn_bytes =
+        percent(state.view.room(policy), ContextPolicy::TURN_PERCENT).saturating_mul(3);
     contract.result_bytes_max.min((turn_bytes / calls).max(RESULT_BYTES_MIN))
 }

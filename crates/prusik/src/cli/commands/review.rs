@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use prusik_check::{
-    Checked, Counts, Finding, LintReport, Report, Rule, Severity, Suppressed, failures, html, sarif,
+    Checked, Counts, Fact, Finding, LintReport, Report, Rule, Severity, Suppressed, contexts,
+    failures, html, sarif,
 };
 use prusik_core::agent::Agent;
 use serde_json::json;
@@ -83,7 +84,12 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
         reviewed.project.agent(Some(name))?;
         reviewed.agents.retain(|agent| agent.name == *name);
     }
-    let report = Report { sections: vec![failures(&reviewed.agents, &reviewed.lint)] };
+    let report = Report {
+        sections: vec![
+            failures(&reviewed.agents, &reviewed.lint),
+            contexts(&reviewed.agents, &reviewed.lint),
+        ],
+    };
     if let Some(page) = page {
         write_page(&reviewed, page, &report)?;
     }
@@ -95,6 +101,12 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
     } else if place.json {
         for section in &report.sections {
             for agent in &section.agents {
+                if !agent.facts.is_empty() {
+                    let (question, facts) = (section.question, &agent.facts);
+                    let object =
+                        json!({"question": question, "agent": agent.agent, "facts": facts});
+                    put(&format!("{object}\n"));
+                }
                 for tool in &agent.tools {
                     let question = section.question;
                     let object = json!({"question": question, "agent": agent.agent, "tool": tool});
@@ -269,18 +281,24 @@ fn answers(report: &Report, paint: Paint) -> String {
         text.push_str(&format!("{}\n", paint.bold(section.question.text())));
         for agent in &section.agents {
             text.push_str(&format!("\nagent {}\n", within_line(&agent.agent)));
+            text.push_str(&facts(&agent.facts, paint));
             for tool in &agent.tools {
                 text.push_str(&format!("  {}\n", paint.bold(&within_line(&tool.tool))));
-                for fact in &tool.facts {
-                    let about = paint.dim(&format!("{:<18}", fact.about));
-                    let said = printable(&fact.text).replace('\n', &format!("\n{:23}", ""));
-                    text.push_str(&format!("    {about} {said}\n"));
-                }
+                text.push_str(&facts(&tool.facts, paint));
             }
         }
         text.push('\n');
     }
     text
+}
+
+fn facts(facts: &[Fact], paint: Paint) -> String {
+    let line = |fact: &Fact| {
+        let about = paint.dim(&format!("{:<18}", fact.about));
+        let said = printable(&fact.text).replace('\n', &format!("\n{:23}", ""));
+        format!("    {about} {said}\n")
+    };
+    facts.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 fn summary(tools: usize, counts: Counts, accepted: usize) -> String {
