@@ -18,9 +18,9 @@ const FOUND_MS_MAX: Duration = Duration::from_mins(5);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only those whose name holds this
-    #[arg(long)]
-    only: Option<String>,
+    /// Only those whose name holds one of these
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// How many schedules each of them must be found in
     #[arg(long, default_value_t = 1_000)]
     schedules: u32,
@@ -35,8 +35,9 @@ pub fn run_mutants(args: &Args) -> Result<()> {
     let copy = tempfile::tempdir().context("cannot make a folder for the copy")?;
     copy_sources(&root, copy.path())?;
     let target = root.join("target/mutants");
-    let wanted =
-        |mutant: &&Mutant| args.only.as_ref().is_none_or(|name| mutant.name.contains(name));
+    let wanted = |mutant: &&Mutant| {
+        args.only.is_empty() || args.only.iter().any(|name| mutant.name.contains(name))
+    };
     let chosen: Vec<&Mutant> = MUTANTS.iter().filter(wanted).collect();
     ensure!(!chosen.is_empty(), "no mistake has such a name");
     build(copy.path(), &target).context("the copy without mistakes does not build")?;
