@@ -97,8 +97,8 @@ impl Wish {
         handle.parse().map(|call| Self::Named(Name::Call(call))).map_err(|_| {
             let message = format!(
                 "{:?} is no handle. A result is named by its call, such as `12.1`; an answer `turn 12`; \
-                 the task `task`; an entry of the ledger `L7`; a note may name bytes by `blob:` and 64 digits. To find one, ask \
-                 with `query`.",
+                 the task `task`; an entry of the ledger `L7`; a note may name bytes by `blob:` and 64 \
+                 digits. To find one, ask with `query`.",
                 shortened(handle, 80)
             );
             refused(kind::NOT_FOUND, message)

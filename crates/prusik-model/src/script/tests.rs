@@ -22,7 +22,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
     ModelRequest {
         turn: Turn(1),
         attempt: Attempt(1),
-        purpose: prusik_core::model::Purpose::Turn,
+        purpose: super::purpose_of(&messages),
         model: Arc::new(model),
         max_tokens: 1_000,
         system: "You pay invoices.".into(),

@@ -214,7 +214,7 @@ impl World {
 
     fn block(&mut self, process: usize) -> Block {
         if self.plan.is_long() && self.pick(5) == 0 {
-            return self.to_itself(process);
+            return self.words_to_itself(process);
         }
         let groups = &self.plan.agent.groups;
         if !groups.is_empty() {

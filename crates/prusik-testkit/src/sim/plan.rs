@@ -31,6 +31,7 @@ const PRICE: Price = Price {
 
 /// All that is fixed before a schedule begins.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a coin of its own")]
 pub struct Plan {
     pub agent: Agent,
     pub budget: Budget,

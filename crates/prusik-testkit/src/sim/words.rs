@@ -9,7 +9,7 @@ use super::world::World;
 
 impl World {
     /// Draws a call that records something, or reads something back.
-    pub fn to_itself(&mut self, process: usize) -> Block {
+    pub fn words_to_itself(&mut self, process: usize) -> Block {
         let number = self.new_name();
         let (name, input) = if self.pick(2) == 0 {
             (RECORD, self.records(process))

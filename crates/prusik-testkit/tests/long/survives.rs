@@ -42,8 +42,7 @@ async fn two_thousand_turns_in_a_small_window() {
     std::fs::write(&key, "sk-test").unwrap();
     let connection =
         ModelConfig::Anthropic { server: Server::new(server.url(), Some(KeyRef::File(key))) };
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(&folder.path().join("runs.db")).unwrap());
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("runs.db")).unwrap());
     let model = connection.connect().unwrap();
     let run: RunId = work(&store, &scenario, model).await;
 
