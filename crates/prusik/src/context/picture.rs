@@ -233,7 +233,7 @@ fn turns(columns: &[Column], scale: &Scale) -> String {
     let shown = 12.min(columns.len());
     for nth in 0..shown {
         let index = nth * columns.len() / shown;
-        let x = (scale.x(index) + scale.x(index + 1)) / 2.0;
+        let x = f64::midpoint(scale.x(index), scale.x(index + 1));
         let turn = columns[index].point.turn;
         text.push_str(&format!("<text class=\"dim mid\" x=\"{x:.1}\" y=\"{y}\">{turn}</text>\n"));
     }

@@ -70,18 +70,18 @@ pub async fn note(place: &Place, args: NoteArgs) -> Result<Exit, Stopped> {
     let before = prusik.show(&id).await?.state().ledger.next_id();
     let entry = match prusik.note(&id, note.clone(), supersedes).await? {
         Noted::Recorded { entry } => Some(entry),
-        Noted::Told { owner } => match entry_of(&prusik, &id, &note, before).await? {
-            Some(entry) => Some(entry),
-            None => {
+        Noted::Told { owner } => {
+            let entry = entry_of(&prusik, &id, &note, before).await?;
+            if entry.is_none() {
                 let text = format!(
                     "{owner} drives run {id}, and was told; it is not in the ledger yet. \
                      prusik{} show {id} lists it when it is",
                     place.option()
                 );
                 answer(place, &id, "told", &text);
-                None
             }
-        },
+            entry
+        }
     };
     if let Some(entry) = entry {
         if place.json {
