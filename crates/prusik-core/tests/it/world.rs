@@ -163,8 +163,8 @@ fn random_agent(tape: &mut Tape) -> Agent {
     agent.limits.repeats_max = [3, 0, 2][tape.pick(3)];
     agent.context = match tape.pick(4) {
         0 | 1 => None,
-        2 => Some(ContextPolicy { ledger_bytes_max: 300, ..small_window(4_000) }),
-        _ => Some(ContextPolicy { record: false, ..small_window(3_000) }),
+        2 => Some(ContextPolicy { ledger_bytes_max: 300, ..small_window(5_000) }),
+        _ => Some(ContextPolicy { record: false, ..small_window(4_000) }),
     };
     if agent.context.is_some() && tape.one_in(3) {
         agent.ledger.push(Note::new(EntryKind::Constraint, "Be quick."));

@@ -228,7 +228,7 @@ turns:
     let told = prusik(folder.path(), &["compact", "last"]);
     assert!(said(&told).contains("was told to make its context smaller"), "{}", said(&told));
     // They look twice a second.
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let end = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while of_kind(&events(folder.path()), "compaction_requested").is_empty() {
         assert!(std::time::Instant::now() < end, "the driver does not read what it is told");
         std::thread::sleep(std::time::Duration::from_millis(50));

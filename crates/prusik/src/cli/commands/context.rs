@@ -31,7 +31,8 @@ pub async fn context(place: &Place, args: ContextArgs) -> Result<Exit, Stopped> 
     }
     if let Some(since) = args.diff {
         let before = prusik.context(&id, Some(Seq(since))).await?;
-        return Ok(differs(place, &before, &view));
+        differs(place, &before, &view);
+        return Ok(Exit::Done);
     }
     if place.json {
         put(&format!("{}\n", object(&view)));
@@ -145,7 +146,7 @@ fn line(segment: &Segment, sign: &str, paint: Paint) -> String {
     format!("{sign}{:>9}  {name:<NAME_CHARS$}  {label} · {why}\n", count(segment.tokens))
 }
 
-fn differs(place: &Place, before: &ContextView, after: &ContextView) -> Exit {
+fn differs(place: &Place, before: &ContextView, after: &ContextView) {
     let found = after.since(before);
     if place.json {
         let of = |wanted: fn(&Change) -> Option<Value>| -> Vec<Value> {
@@ -170,7 +171,7 @@ fn differs(place: &Place, before: &ContextView, after: &ContextView) -> Exit {
             "same": found.same,
         });
         put(&format!("{object}\n"));
-        return Exit::Done;
+        return;
     }
     let paint = Paint::for_stdout();
     let mut text = format!("{} {}: {}\n", paint.bold("run"), after.run, which(after));
@@ -187,7 +188,6 @@ fn differs(place: &Place, before: &ContextView, after: &ContextView) -> Exit {
     }
     text.push_str(&format!("{} the same\n", counted(found.same, "piece")));
     put(&text);
-    Exit::Done
 }
 
 fn place_of(which: Which) -> Value {
