@@ -190,7 +190,7 @@ pub const MUTANTS: &[Mutant] = &[
         why: "what must outlive every summary does not",
     },
     Mutant {
-        name: "ledger-not-checked-either",
+        name: "brief-not-shown",
         file: "crates/prusik-core/src/run/context/head.rs",
         find: "let brief = (!replaced.brief.is_empty()).then(|| replaced.brief.clone());",
         replace: "let brief = None;",

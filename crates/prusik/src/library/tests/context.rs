@@ -1,19 +1,23 @@
 //! Contexts of a program's agents: kept small, written down, looked at.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use prusik_core::event::Event;
 use prusik_core::ledger::EntryId;
 use prusik_core::message::Block;
 use prusik_core::model::Purpose;
+use prusik_store::Signal;
 use serde_json::json;
 
 use super::bank::{Bank, clerk};
 use crate::custom::{Answer, Delta, ModelError, ModelRequest, StopReason, Usage};
-use crate::{Agent, Budget, EntryKind, Model, Note, Noted, Prusik, SegmentKind, Which};
+use crate::{
+    Agent, Budget, EntryKind, Model, Note, Noted, Notice, Observer, Prusik, SegmentKind, Status,
+    Which,
+};
 
 /// Looks into the archive.
 #[crate::tool(effect = "read")]
@@ -95,6 +99,49 @@ async fn another_model_writes_the_summaries_and_the_ledger_outlives_them() {
     assert!(!ledger.text.contains("It is wet."), "it was superseded: {}", ledger.text);
     assert!(ledger.label.is_trusted());
     assert_eq!(prusik.wire_body(&view).unwrap(), None, "a script is no server");
+}
+
+/// What was refused while a run was driven.
+#[derive(Default)]
+struct Refusals(Mutex<Vec<String>>);
+
+impl Observer for Refusals {
+    fn notice(&self, notice: Notice<'_>) {
+        if let Notice::Refused { by, rejected } = notice {
+            self.0.lock().unwrap().push(format!("{by}: {rejected}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_driven_run_does_not_take_is_told_and_the_run_goes_on() {
+    let script = "turns: [{ call: [{ tool: look, arguments: { page: 1 } }] }, { say: done }]";
+    let agent = Agent::builder("main").prompt("You look.").model(Model::script(script).unwrap());
+    let agent = agent.tool(look()).build().unwrap();
+    let prusik = Prusik::in_memory().unwrap().with(agent);
+    let ceilings = Budget { turns: Some(1), ..Budget::default() };
+    let run = prusik.start_within("main", "Look.", ceilings).await.unwrap();
+    let id = run.id().clone();
+    // As another process would leave them, without having looked at the run.
+    let note = |text: &str| {
+        let (by, note) = ("ann".to_owned(), Note::new(EntryKind::Fact, text));
+        Signal::Note { by, note, supersedes: None }
+    };
+    for signal in [note(" "), note("It is wet."), Signal::Compact { by: "bob".to_owned() }] {
+        prusik.store().post(&id, &signal, prusik_engine::now()).await.unwrap();
+    }
+    let refusals = Arc::new(Refusals::default());
+    let parked = run.watch(refusals.clone()).drive().await.unwrap();
+    assert!(matches!(parked.status(), Status::Parked(_)));
+    let told = refusals.0.lock().unwrap().join("\n");
+    assert!(told.starts_with("ann: the entry is empty") && !told.contains('\n'), "{told}");
+    let entries = parked.state().ledger.entries();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(
+        (entries[0].note.text.as_str(), entries[0].author.words()),
+        ("It is wet.", "ann".to_owned())
+    );
+    assert!(prusik.context(&id, None).await.unwrap().due.is_some(), "bob's wish is kept");
 }
 
 #[tokio::test]
