@@ -1,26 +1,41 @@
-//! `cargo xtask baselines`: long work with `LangChain`'s ways of keeping a context within its window,
-//! against the same simulated model and with the same tool as ours.
+//! `cargo xtask baselines`: long work in Prusik, and with `LangChain`'s ways of keeping a context within
+//! its window, against the same simulated model and with the same tool.
 //!
 //! Each strategy has a server of its own, whose log says what was sent. The scripts are in
 //! `tests/baselines`.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
+use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use prusik_core::event::{Ending, Event};
+use prusik_core::ids::Seq;
+use prusik_model::{KeyRef, ModelConfig, Server};
+use prusik_store::{SqliteStore, Store};
+use prusik_testkit::account::{SONNET_4_5, analyse, by_cache_rules};
+use prusik_testkit::long::{self, LongModel, Scenario};
+use prusik_testkit::server::log;
+use prusik_testkit::{LongWork, Options, ScriptedServer};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
-use crate::command::{command, run};
-use crate::setup;
+use crate::command::command;
+use crate::{page, setup};
 
-/// The strategies, as `tests/baselines/strategies.py` names them.
-const STRATEGIES: [&str; 6] =
-    ["full", "trim", "trim-after-task", "summarize", "summarize-by-default", "deep-agent"];
+/// Ours.
+const PRUSIK: &str = "prusik";
+/// All of them; those that are not ours as `tests/baselines/strategies.py` names them.
+const STRATEGIES: [&str; 7] =
+    [PRUSIK, "full", "trim", "trim-after-task", "summarize", "summarize-by-default", "deep-agent"];
 /// The one that sends everything. No window takes it, and its work grows with the square of the
 /// turns.
 const FULL: &str = "full";
+/// From one request to the next, in milliseconds: what a cache keeps depends on it.
+const PACE_MS: u64 = 5_000;
+/// What the scenario is drawn from.
+const SEED: u64 = 1;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -33,45 +48,48 @@ pub struct Args {
     /// The turns of the strategy that sends everything: 2,000 take more than an hour
     #[arg(long, default_value_t = 500)]
     full_turns: u32,
-    /// The window of the model; longer requests are refused, but for the strategy that sends
-    /// everything
-    #[arg(long, default_value_t = 20_000)]
-    window_tokens: u32,
     /// What goes wrong with each summary, for example `forgets`
     #[arg(long)]
-    summary_fault: Option<String>,
+    summary_fault: Option<long::Fault>,
     /// Where the logs are kept, which may be gigabytes; a temporary folder by default
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
     /// Print a JSON object for each strategy, instead of a table
     #[arg(long)]
     json: bool,
+    /// Write the table into docs/benchmarks.md, too
+    #[arg(long, conflicts_with_all = ["strategies", "turns", "full_turns", "summary_fault", "json"])]
+    write: bool,
 }
 
 /// Runs the strategies one after the other, and prints what came of them.
 pub fn run_baselines(args: &Args) -> Result<()> {
-    setup::run_setup(&setup::Args::with_baselines())?;
-    let root = crate::root();
-    run(command(
-        env!("CARGO"),
-        &root,
-        &["build", "--quiet", "--package", "prusik-testkit", "--bins"],
-    ))?;
-    let temporary = tempfile::tempdir().context("cannot make a folder for the logs")?;
-    let logs = args.logs.as_deref().unwrap_or(temporary.path());
-    fs::create_dir_all(logs).with_context(|| format!("cannot make {}", logs.display()))?;
     let chosen: Vec<&str> = if args.strategies.is_empty() {
         STRATEGIES.to_vec()
     } else {
         args.strategies.iter().map(String::as_str).collect()
     };
+    if chosen.iter().any(|name| *name != PRUSIK) {
+        setup::run_setup(&setup::Args::with_baselines())?;
+    }
+    let temporary = tempfile::tempdir().context("cannot make a folder for the logs")?;
+    let logs = args.logs.as_deref().unwrap_or(temporary.path());
+    fs::create_dir_all(logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut table = format!("{HEAD}\n");
     if !args.json {
         print(HEAD);
     }
     for name in chosen {
         eprintln!("baselines: {name}");
-        let report = strategy(args, &root, logs, name)?;
-        print(&if args.json { report.to_string() } else { row(&report) });
+        let report = strategy(args, &runtime, logs, name)?;
+        let row = row(&report);
+        print(if args.json { report.to_string() } else { row.clone() }.as_str());
+        table.push_str(&row);
+        table.push('\n');
+    }
+    if args.write {
+        page::write("cargo xtask baselines --write", &table)?;
     }
     Ok(())
 }
@@ -81,26 +99,66 @@ fn print(text: &str) {
     println!("{text}");
 }
 
-/// Does the work with one strategy; returns what its script and its log say.
-fn strategy(args: &Args, root: &Path, logs: &Path, name: &str) -> Result<Value> {
+/// Does the work with one strategy; returns what it reports, and what its log comes to.
+fn strategy(args: &Args, runtime: &Runtime, logs: &Path, name: &str) -> Result<Value> {
     let log = logs.join(format!("{name}.jsonl"));
     if log.exists() {
         fs::remove_file(&log).with_context(|| format!("cannot remove {}", log.display()))?;
     }
-    let window = (name != FULL).then_some(args.window_tokens);
-    let turns = if name == FULL { args.full_turns } else { args.turns };
-    let server = Server::start(root, &log, turns, window, args.summary_fault.as_deref())?;
-    let script = root.join("tests/baselines/run.py");
-    let mut python = command(root.join(".setup/baselines/bin/python"), root, &[]);
-    python.arg(script).args([name, "--server", &server.url, "--window-tokens"]);
-    python.arg(args.window_tokens.to_string()).stderr(Stdio::inherit());
-    let mut report = printed(python)?;
+    let (turns, window_tokens) =
+        if name == FULL { (args.full_turns, None) } else { (args.turns, Some(long::WINDOW)) };
+    let scenario = Scenario::new(turns, SEED);
+    let model = LongModel { fault: args.summary_fault, window_tokens, ..LongModel::default() };
+    let options = Options { log: Some(log.clone()), ..Options::default() };
+    let server = runtime
+        .block_on(ScriptedServer::start(LongWork { scenario, model }, options))
+        .context("cannot start the model's server")?;
+    let mut report = if name == PRUSIK {
+        runtime.block_on(ours(&scenario, server.url(), &logs.join("prusik.db")))?
+    } else {
+        theirs(name, server.url())?
+    };
     drop(server);
-    let mut account = command(root.join("target/debug/account"), root, &[]);
-    account.arg(&log);
-    report["account"] = printed(account).with_context(|| format!("after {report}"))?;
-    report["summary_fault"] = json!(args.summary_fault);
+    let entries = log::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    let account = analyse(entries, &SONNET_4_5, &mut by_cache_rules(PACE_MS))
+        .with_context(|| format!("{} is broken", log.display()))?;
+    report["account"] = json!(account);
     Ok(report)
+}
+
+/// Does the work in Prusik, over the wire of Anthropic's Messages like the others.
+async fn ours(scenario: &Scenario, url: &str, path: &Path) -> Result<Value> {
+    let key = tempfile::NamedTempFile::new().context("cannot make a file for a key")?;
+    fs::write(key.path(), "any").context("cannot write the key")?;
+    let key = KeyRef::File(key.path().to_owned());
+    let model = ModelConfig::Anthropic { server: Server::new(url, Some(key)) }.connect()?;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(path)?);
+    let run = long::work(&store, scenario, model).await?;
+    let records = store.records(&run, Seq(1), Seq(u64::MAX)).await?;
+    let (mut turns, mut said, mut error) = (0, String::new(), None);
+    for record in records {
+        match record.event()? {
+            Event::ModelAnswered(_) => turns += 1,
+            Event::RunFinished(finished) => match finished.ending {
+                Ending::Completed { answer, .. } => said = answer,
+                ending => error = Some(format!("{ending:?}")),
+            },
+            _ => {}
+        }
+    }
+    let marks = scenario.mark(&said);
+    Ok(json!({"strategy": PRUSIK, "turns": turns, "said": said, "error": error, "marks": marks}))
+}
+
+/// Does the work with one of `LangChain`'s strategies.
+fn theirs(name: &str, url: &str) -> Result<Value> {
+    let root = crate::root();
+    let mut python = command(root.join(".setup/baselines/bin/python"), &root, &[]);
+    python
+        .arg(root.join("tests/baselines/run.py"))
+        .args([name, "--server", url, "--window-tokens", &long::WINDOW.to_string()])
+        .stderr(Stdio::inherit());
+    printed(python)
 }
 
 /// Runs a program that prints one JSON object.
@@ -116,49 +174,6 @@ fn printed(mut command: std::process::Command) -> Result<Value> {
     let text = String::from_utf8_lossy(&output.stdout);
     serde_json::from_str(text.trim())
         .with_context(|| format!("{name} printed {text:?} and no JSON"))
-}
-
-/// A server of long work, until it is dropped.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(
-        root: &Path,
-        log: &Path,
-        turns: u32,
-        window_tokens: Option<u32>,
-        summary_fault: Option<&str>,
-    ) -> Result<Self> {
-        let mut program = command(root.join("target/debug/scripted-server"), root, &["--long"]);
-        program.arg("--log").arg(log).args(["--turns", &turns.to_string()]);
-        if let Some(window) = window_tokens {
-            program.args(["--window-tokens", &window.to_string()]);
-        }
-        if let Some(fault) = summary_fault {
-            program.args(["--summary-fault", fault]);
-        }
-        let child = program.stdout(Stdio::piped()).spawn().context("cannot start the server")?;
-        let mut server = Self { child, url: String::new() };
-        let stdout = server.child.stdout.take().context("its output is piped")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let Some(url) = line.trim().strip_prefix("listening on ") else {
-            bail!("the server did not start; see the output above");
-        };
-        url.clone_into(&mut server.url);
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to save.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }
 
 const HEAD: &str = "\
@@ -241,6 +256,6 @@ mod tests {
         let text = fs::read_to_string(script).unwrap();
         let (_, table) = text.split_once("STRATEGIES = {").unwrap();
         let names: Vec<&str> = table.lines().filter_map(|line| line.split('"').nth(1)).collect();
-        assert_eq!(names, STRATEGIES);
+        assert_eq!(names, STRATEGIES[1..]);
     }
 }

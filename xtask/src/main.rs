@@ -5,6 +5,7 @@ mod bench;
 mod command;
 mod docs;
 mod mutants;
+mod page;
 mod setup;
 mod simulate;
 mod test;
@@ -31,7 +32,7 @@ enum Command {
     Test,
     /// Measure what the design promises
     Bench(bench::Args),
-    /// Do long work with `LangChain`'s ways of keeping a context within its window
+    /// Do long work in Prusik, and with `LangChain`'s ways of keeping a context within its window
     Baselines(baselines::Args),
     /// Live many seeded schedules of the whole runtime, and check what must hold
     Simulate(simulate::Args),

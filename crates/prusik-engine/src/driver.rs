@@ -74,20 +74,6 @@ impl Observer for () {
     fn notice(&self, _notice: Notice<'_>) {}
 }
 
-/// Why driving stopped before the run was parked or had ended. The journal holds all that was
-/// durable; opening the run again goes on from there.
-#[derive(Debug, thiserror::Error)]
-pub enum DriveError {
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-}
-
-impl From<StoreError> for DriveError {
-    fn from(error: StoreError) -> Self {
-        Self::Engine(error.into())
-    }
-}
-
 /// What the loop waits for.
 enum Arrival {
     Durable(Result<Seq, StoreError>),
@@ -129,7 +115,7 @@ impl Held {
         inputs: Vec<Input>,
         controls: &mut Controls,
         observer: Arc<dyn Observer>,
-    ) -> Result<(), DriveError> {
+    ) -> Result<(), EngineError> {
         let mut driver = Driver {
             held: self,
             world,
@@ -155,7 +141,7 @@ impl Held {
 }
 
 impl Driver<'_> {
-    async fn run(&mut self, controls: &mut Controls) -> Result<(), DriveError> {
+    async fn run(&mut self, controls: &mut Controls) -> Result<(), EngineError> {
         let mut signals =
             tokio::time::interval_at(tokio::time::Instant::now() + SIGNAL_EVERY, SIGNAL_EVERY);
         signals.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -191,7 +177,7 @@ impl Driver<'_> {
         }
     }
 
-    async fn arrived(&mut self, arrival: Arrival) -> Result<(), DriveError> {
+    async fn arrived(&mut self, arrival: Arrival) -> Result<(), EngineError> {
         match arrival {
             Arrival::Durable(result) => self.became_durable(result?),
             Arrival::Brought(joined) => self.brought(joined)?,
@@ -205,7 +191,7 @@ impl Driver<'_> {
         Ok(())
     }
 
-    async fn read_signals(&mut self) -> Result<(), DriveError> {
+    async fn read_signals(&mut self) -> Result<(), EngineError> {
         let signals = match self.held.claim.store.take_signals(self.held.lease()).await {
             Ok(signals) => signals,
             // A busy store is asked again; what is under way must not suffer for it.
@@ -237,9 +223,9 @@ impl Driver<'_> {
 
     /// Hands in what somebody elsewhere wants. Whoever watches is told if the run does not take it: the
     /// run goes on either way.
-    fn take_if_it_can(&mut self, by: &str, input: Input) -> Result<(), DriveError> {
+    fn take_if_it_can(&mut self, by: &str, input: Input) -> Result<(), EngineError> {
         match self.take(input) {
-            Err(DriveError::Engine(EngineError::Rejected(rejected))) => {
+            Err(EngineError::Rejected(rejected)) => {
                 self.observer.notice(Notice::Refused { by, rejected: &rejected });
                 Ok(())
             }
@@ -248,13 +234,13 @@ impl Driver<'_> {
     }
 
     /// Hands an input in and submits what it leads to.
-    fn take(&mut self, input: Input) -> Result<(), DriveError> {
+    fn take(&mut self, input: Input) -> Result<(), EngineError> {
         let at = Now { at: self.held.clock.now(), entropy: self.held.clock.entropy() };
         let step = match self.held.run.handle(input, at) {
             Ok(step) => step,
             // An outcome that came too late, or a second word after the end.
             Err(Rejected::Stale | Rejected::Ended) => return Ok(()),
-            Err(rejected) => return Err(EngineError::from(rejected).into()),
+            Err(rejected) => return Err(EngineError::from(rejected)),
         };
         if step.events.is_empty() {
             return Ok(());
@@ -360,7 +346,7 @@ impl Driver<'_> {
         }
     }
 
-    fn brought(&mut self, joined: Result<(Id, Brought), JoinError>) -> Result<(), DriveError> {
+    fn brought(&mut self, joined: Result<(Id, Brought), JoinError>) -> Result<(), EngineError> {
         let (task, brought) = match joined {
             Ok((id, brought)) => (self.under_way.remove(&id), Some(brought)),
             Err(error) => (self.under_way.remove(&error.id()), None),

@@ -12,5 +12,5 @@ mod recall;
 mod row;
 
 pub use clock::{Clock, SystemClock, new_run_id, now};
-pub use driver::{Command, Controls, DriveError, Notice, Observer, World};
+pub use driver::{Command, Controls, Notice, Observer, World};
 pub use engine::{Engine, EngineError, Held};

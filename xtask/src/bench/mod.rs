@@ -15,6 +15,7 @@ mod report;
 mod review;
 mod throughput;
 mod turns;
+mod window;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use self::peers::Peer;
 use self::review::Review;
 use self::throughput::{RUNS, Throughput};
 use self::turns::Turns;
+use self::window::Window;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -65,6 +67,8 @@ pub struct Sizes {
     turns_per_block: u32,
     memory_turns: u32,
     peer_turns: u32,
+    /// Turns of the runs in a small window.
+    window_turns: [u32; 2],
 }
 
 const FULL: Sizes = Sizes {
@@ -74,6 +78,7 @@ const FULL: Sizes = Sizes {
     turns_per_block: 200,
     memory_turns: 40,
     peer_turns: 300,
+    window_turns: [2_000, 10_000],
 };
 
 const QUICK: Sizes = Sizes {
@@ -83,6 +88,7 @@ const QUICK: Sizes = Sizes {
     turns_per_block: 8,
     memory_turns: 2,
     peer_turns: 5,
+    window_turns: [60, 90],
 };
 
 /// All that was measured.
@@ -92,6 +98,7 @@ pub struct Numbers {
     turns: Turns,
     growth: Vec<Grown>,
     resume: Resume,
+    windows: Vec<Window>,
     throughput: Throughput,
     peak_memory_mib: f64,
     review: Review,
@@ -119,7 +126,7 @@ pub fn run_bench(args: &Args) -> Result<()> {
     let numbers = measure(&runtime, folder.path(), sizes, args)?;
     let table = report::markdown(&numbers, folder.path());
     if args.write {
-        report::write(&crate::root().join("docs/benchmarks.md"), &table)?;
+        crate::page::write("cargo xtask bench --write", &table)?;
     }
     print(&if args.json { report::json(&numbers).to_string() } else { table });
     Ok(())
@@ -154,6 +161,16 @@ fn measure(
     eprintln!("bench: resume of {} turns", longest.turns);
     let path = folder.join(format!("growth-{}.db", longest.turns));
     let resume = runtime.block_on(growth::resume(&path, longest, sizes.resumes))?;
+    let mut windows = Vec::new();
+    for turns in sizes.window_turns {
+        eprintln!("bench: {turns} turns in a window of {} tokens", prusik_testkit::long::WINDOW);
+        // The longer the run, the less one round differs from the next.
+        let rounds = sizes.rounds.min(20_000 / turns);
+        let folder = folder.to_owned();
+        windows.push(spawned(runtime, async move {
+            window::measure(&folder, turns, rounds, sizes.resumes).await
+        })?);
+    }
     eprintln!("bench: {RUNS:?} runs at once");
     let throughput = spawned(runtime, {
         let folder = folder.to_owned();
@@ -171,6 +188,7 @@ fn measure(
         turns,
         growth,
         resume,
+        windows,
         throughput,
         peak_memory_mib,
         review,

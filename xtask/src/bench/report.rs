@@ -4,16 +4,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use prusik_testkit::long::WINDOW;
 use serde_json::{Map, Value, json};
 
 use super::review::TOOLS;
 use super::throughput::RUNS;
+use super::window::Window;
 use super::{Numbers, workload};
 use crate::command::output;
-
-const BEGIN: &str = "<!-- begin: written by `cargo xtask bench --write` -->";
-const END: &str = "<!-- end -->";
 
 /// Returns the object that `--json` prints.
 pub fn json(numbers: &Numbers) -> Value {
@@ -30,6 +28,11 @@ pub fn json(numbers: &Numbers) -> Value {
     object.insert("turn_over_commits".into(), json!(rounded(numbers.turns.over_commits)));
     object.insert("stored_over_payload".into(), Value::Object(stored));
     object.insert(format!("resume_ms_{longest}"), json!(rounded(numbers.resume.all_ms)));
+    for window in &numbers.windows {
+        let turns = window.turns;
+        object.insert(format!("turn_{turns}_over_early"), json!(rounded(window.late_over_early)));
+        object.insert(format!("resume_ms_{turns}_in_window"), json!(rounded(window.resume_ms)));
+    }
     object.insert(
         format!("throughput_{most}_over_1"),
         json!(rounded(numbers.throughput.last_over_first)),
@@ -115,6 +118,9 @@ fn lines(numbers: &Numbers) -> Vec<Line> {
             n.resume.all_ms, n.resume.open_ms, n.resume.records_ms, n.resume.transcript_ms),
         Some(at_most(n.resume.all_ms, 50.0, "≤ 50 ms")),
     ));
+    for window in &n.windows {
+        lines.extend(of_window(window));
+    }
     for (runs, rate) in RUNS.iter().zip(n.throughput.turns_per_second) {
         lines.push(line(format!("turns per second, {runs} at once"), format!("{rate:.0}"), None));
     }
@@ -141,6 +147,24 @@ fn lines(numbers: &Numbers) -> Vec<Line> {
         Some(at_most(n.review.all_ms(), 200.0, "≤ 200 ms")),
     ));
     lines
+}
+
+fn of_window(window: &Window) -> [Line; 2] {
+    let Window { turns, late_over_early, early_us, late_us, resume_ms } = window;
+    [
+        Line {
+            what: format!(
+                "a late turn of {turns} over an early one, in a window of {WINDOW} tokens"
+            ),
+            number: format!("{late_over_early:.2} × ({late_us:.0} and {early_us:.0} µs)"),
+            target: Some(at_most(*late_over_early, 1.2, "≤ 1.2 ×")),
+        },
+        Line {
+            what: format!("resume of {turns} turns in that window"),
+            number: format!("{resume_ms:.0} ms"),
+            target: Some(at_most(*resume_ms, 50.0, "≤ 50 ms")),
+        },
+    ]
 }
 
 /// Returns the report as Markdown.
@@ -199,33 +223,4 @@ fn machine(folder: &Path) -> String {
         workload::ANSWER_BYTES,
         workload::RESULT_BYTES,
     )
-}
-
-/// Puts the report between the markers of the page, which keeps everything else.
-pub fn write(page: &Path, table: &str) -> Result<()> {
-    let text =
-        fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    let replaced = between_markers(&text, table).with_context(|| {
-        format!("{} does not hold the lines `{BEGIN}` and `{END}`", page.display())
-    })?;
-    fs::write(page, replaced).with_context(|| format!("cannot write {}", page.display()))
-}
-
-fn between_markers(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", table.trim_end()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_outside_the_markers_stays() {
-        let page = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let written = between_markers(&page, "| new |\n").unwrap();
-        assert_eq!(written, format!("before\n{BEGIN}\n\n| new |\n\n{END}\nafter\n"));
-        assert_eq!(between_markers("no markers", "x"), None);
-    }
 }

@@ -39,6 +39,7 @@ const EDGES: [(&str, &[&str]); 10] = [
             "prusik-engine",
             "prusik-model",
             "prusik-store",
+            "prusik-testkit",
             "prusik-tool",
         ],
     ),

@@ -8,6 +8,7 @@
 
 mod answer;
 mod ask;
+mod drive;
 mod faults;
 mod lookup;
 mod reading;
@@ -24,6 +25,7 @@ use prusik_core::model::{Answer, ModelError, ModelErrorKind, ModelRequest, Usage
 use prusik_model::{Delta, Model};
 
 pub use ask::Ask;
+pub use drive::{WINDOW, agent, work, world};
 pub use faults::{Correction, Fault, ParseFaultError};
 pub use scenario::{Facts, Mark, Marks, Outcome, Scenario, TURNS, TURNS_MIN, WORK};
 use summary::Form;

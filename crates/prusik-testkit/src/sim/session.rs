@@ -11,9 +11,7 @@ use prusik_core::input::{Input, Rejected};
 use prusik_core::ledger::{EntryId, EntryKind, LedgerError, Note};
 use prusik_core::outcome::{Reply, ToolResult};
 use prusik_core::run::{Stage, State, Status};
-use prusik_engine::{
-    Command, DriveError, Engine, EngineError, Held, Notice, Observer, World as Tools,
-};
+use prusik_engine::{Command, Engine, EngineError, Held, Notice, Observer, World as Tools};
 use prusik_store::{Signal, StoreError};
 use prusik_tool::{Tool, ToolInfo};
 use serde_json::json;
@@ -221,7 +219,7 @@ async fn drive(
     process: usize,
     held: &mut Held,
     first: Vec<Input>,
-) -> Result<(), DriveError> {
+) -> Result<(), EngineError> {
     let tools = tools(sim, process);
     let (commands, mut controls) = mpsc::unbounded_channel();
     let helped = match held.run().state().status.clone() {
@@ -420,7 +418,7 @@ impl World {
     fn takes_error(&mut self, run: usize, error: &(dyn std::error::Error + 'static)) {
         self.tell(|| format!("{run}: {error}"));
         // A word that would have to be kept has no room in the ledger; it may be said without.
-        if let Some(EngineError::Rejected(Rejected::Ledger(error))) = engine_error(error) {
+        if let Some(EngineError::Rejected(Rejected::Ledger(error))) = error.downcast_ref() {
             let declared = self.plan.agent.context.as_ref().map(|policy| policy.ledger_bytes_max);
             let full = matches!(error, LedgerError::Full { bytes, used, max, .. }
                 if declared == Some(*max) && used + bytes > *max);
@@ -460,16 +458,9 @@ impl World {
 }
 
 fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a StoreError> {
-    match engine_error(error) {
+    match error.downcast_ref() {
         Some(EngineError::Store(error)) => Some(error),
         Some(_) => None,
-        None => error.downcast_ref(),
-    }
-}
-
-fn engine_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a EngineError> {
-    match error.downcast_ref::<DriveError>() {
-        Some(DriveError::Engine(error)) => Some(error),
         None => error.downcast_ref(),
     }
 }

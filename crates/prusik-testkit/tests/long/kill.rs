@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use prusik_core::budget::Budget;
-use prusik_core::event::{Ending, Event};
+use prusik_core::event::Event;
 use prusik_core::ids::{Digest, RunId, Seq, Timestamp};
 use prusik_core::model::{Answer, ModelError, ModelRequest};
 use prusik_core::outcome::Outcome;
 use prusik_engine::Engine;
 use prusik_model::{Delta, Model};
 use prusik_store::{Append, Filter, MemoryStore, SqliteStore, Store};
-use prusik_testkit::long::{LongModel, Mark, Scenario, TURNS};
+use prusik_testkit::long::{LongModel, Scenario, TURNS, agent, work, world};
 
-use crate::drive::{agent, events, work, world};
+use crate::{ends_with_the_right_answer, events};
 
 /// A model during whose answers the process dies: after so many, no answer comes any more.
 struct Mortal {
@@ -36,14 +36,6 @@ impl Model for Mortal {
         self.answers_left.store(left - 1, Ordering::Relaxed);
         Model::answer(&self.model, request, progress).await
     }
-}
-
-fn expect_the_answer(scenario: &Scenario, events: &[(Seq, Event)]) {
-    let Some((_, Event::RunFinished(finished))) = events.last() else { panic!("it goes on") };
-    let Ending::Completed { answer, .. } = &finished.ending else { panic!("{finished:?}") };
-    let marks = scenario.mark(answer);
-    let marks = [marks.constraint, marks.decision, marks.row, marks.value];
-    assert_eq!(marks, [Mark::Right; 4], "{answer}");
 }
 
 /// Fifty processes, each of which is gone in the middle of its work; the last one ends it.
@@ -81,7 +73,7 @@ async fn a_run_that_is_broken_off_fifty_times_ends_with_the_same_answer() {
     }
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path).unwrap());
     let events = events(&store, &run.unwrap()).await;
-    expect_the_answer(&scenario, &events);
+    ends_with_the_right_answer(&scenario, &events);
     assert!(broken_off >= 45, "{broken_off}");
 }
 
@@ -92,9 +84,9 @@ async fn whatever_a_crash_leaves_of_the_journal_goes_on_to_the_same_answer() {
     let cuts = std::env::var("PRUSIK_LONG_CUTS").ok().and_then(|cuts| cuts.parse().ok());
     let scenario = Scenario::new(TURNS, 13);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let run = work(&store, &scenario, Arc::new(LongModel::default())).await;
+    let run = work(&store, &scenario, Arc::new(LongModel::default())).await.unwrap();
     let whole = events(&store, &run).await;
-    expect_the_answer(&scenario, &whole);
+    ends_with_the_right_answer(&scenario, &whole);
     let mut random = fastrand::Rng::with_seed(17);
     for _ in 0..cuts.unwrap_or(3) {
         let at = Seq(random.u64(1..whole.len() as u64));
@@ -105,7 +97,7 @@ async fn whatever_a_crash_leaves_of_the_journal_goes_on_to_the_same_answer() {
         let (_sender, mut controls) = tokio::sync::mpsc::unbounded_channel();
         held.drive(&world, "test", Vec::new(), &mut controls, Arc::new(())).await.unwrap();
         let events = events(&left, &run).await;
-        expect_the_answer(&scenario, &events);
+        ends_with_the_right_answer(&scenario, &events);
     }
 }
 

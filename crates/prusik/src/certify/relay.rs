@@ -49,6 +49,8 @@ pub enum Mark {
     Held,
     /// The held call was answered.
     Late,
+    /// The held call was answered with a failure.
+    LateFailed,
 }
 
 impl Mark {
@@ -57,6 +59,7 @@ impl Mark {
             Self::Lost => "lost",
             Self::Held => "held",
             Self::Late => "late",
+            Self::LateFailed => "late-failed",
         }
     }
 }
@@ -76,7 +79,7 @@ impl Control {
 
     /// Lays a fault for the next call.
     pub fn arm(&self, fault: &Fault) -> std::io::Result<()> {
-        for mark in [Mark::Lost, Mark::Held, Mark::Late] {
+        for mark in [Mark::Lost, Mark::Held, Mark::Late, Mark::LateFailed] {
             let _ = std::fs::remove_file(self.0.join(mark.file()));
         }
         // Whole or not at all.
@@ -207,7 +210,8 @@ impl Switch {
         }
         if id == self.late {
             self.late = None;
-            return Back::Drop(Mark::Late);
+            let failed = !message["error"].is_null() || message["result"]["isError"] == true;
+            return Back::Drop(if failed { Mark::LateFailed } else { Mark::Late });
         }
         if id == self.cut {
             self.cut = None;
@@ -387,6 +391,21 @@ mod tests {
         assert_eq!(both.lines, [call(2), call(3)].concat());
         assert_eq!(switch.reply(&answer(3)), Back::Pass);
         assert_eq!(switch.reply(&answer(2)), Back::Drop(Mark::Late));
+    }
+
+    #[test]
+    fn a_held_call_that_fails_says_so() {
+        let failures = [
+            json!({"error": {"code": -32000, "message": "known"}}),
+            json!({"result": {"content": [], "isError": true}}),
+        ];
+        for mut failure in failures {
+            let mut switch = Switch::default();
+            switch.request(&call(2), || Some(Fault::Hold));
+            switch.request(&call(3), || panic!("one fault at a time"));
+            failure["id"] = json!(2);
+            assert_eq!(switch.reply(&line(&failure)), Back::Drop(Mark::LateFailed));
+        }
     }
 
     #[test]

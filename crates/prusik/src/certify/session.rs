@@ -329,7 +329,7 @@ impl<'a> Session<'a> {
         let stop = async {
             match loss {
                 // Nobody has to wait for the time-out of a call whose answer is known to be lost.
-                Loss::Dropped => marked(&control, Mark::Lost, limit).await,
+                Loss::Dropped => marked(&control, &[Mark::Lost], limit).await,
                 Loss::Cut => tokio::time::sleep(limit).await,
             }
         };
@@ -351,17 +351,17 @@ impl<'a> Session<'a> {
     }
 
     /// Makes a call that is given up and runs on while it is made again. Returns what the second one
-    /// brought, when both are over.
+    /// brought, and whether the first one failed, when both are over. Either may be served first.
     pub async fn overlap(
         &mut self,
         subject: &Subject,
         arguments: &Value,
         key: &str,
-    ) -> Result<Heard, Halt> {
+    ) -> Result<(Heard, bool), Halt> {
         let control = self.arm(subject, &Fault::Hold)?;
         let limit = Duration::from_millis(subject.contract.timeout_ms);
         let sent = subject.with_key(arguments, key);
-        let stop = marked(&control, Mark::Held, limit);
+        let stop = marked(&control, &[Mark::Held], limit);
         let (reply, stopped) = self.attempt(subject, &sent, key, stop).await?;
         if !stopped || !control.has(Mark::Held) {
             let heard = Heard::of(&subject.contract, reply);
@@ -369,11 +369,12 @@ impl<'a> Session<'a> {
         }
         self.note(subject, &sent, "(given up while it runs)");
         let heard = self.call(subject, arguments, key).await?;
-        marked(&control, Mark::Late, limit).await;
-        if !control.has(Mark::Late) {
+        marked(&control, &[Mark::Late, Mark::LateFailed], limit).await;
+        let failed = control.has(Mark::LateFailed);
+        if !failed && !control.has(Mark::Late) {
             return Err(untested("the call that was given up was never answered, if it was made"));
         }
-        Ok(heard)
+        Ok((heard, failed))
     }
 
     fn arm(&self, subject: &Subject, fault: &Fault) -> Result<Control, Halt> {
@@ -482,10 +483,10 @@ pub fn did_not_succeed(sample: &Sample, heard: &Heard) -> Halt {
     untested(format!("{what}: {}; {help}", heard.told()))
 }
 
-/// Waits until the relay has told `mark`, at most for `limit`.
-async fn marked(control: &Control, mark: Mark, limit: Duration) {
+/// Waits until the relay has told one of `marks`, at most for `limit`.
+async fn marked(control: &Control, marks: &[Mark], limit: Duration) {
     let end = Instant::now() + limit;
-    while !control.has(mark) && Instant::now() < end {
+    while !marks.iter().any(|mark| control.has(*mark)) && Instant::now() < end {
         tokio::time::sleep(LOOK).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use prusik_engine::{DriveError, EngineError};
+use prusik_engine::EngineError;
 use prusik_store::StoreError;
 use prusik_tool::ToolboxError;
 
@@ -116,12 +116,6 @@ impl From<EngineError> for Stopped {
                 Self::unavailable(error.to_string())
             }
         }
-    }
-}
-
-impl From<DriveError> for Stopped {
-    fn from(DriveError::Engine(error): DriveError) -> Self {
-        error.into()
     }
 }
 

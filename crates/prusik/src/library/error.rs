@@ -2,7 +2,7 @@
 
 use prusik_core::budget::BudgetKind;
 use prusik_core::ids::RunId;
-use prusik_engine::{DriveError, EngineError};
+use prusik_engine::EngineError;
 use prusik_model::ConnectError;
 use prusik_store::StoreError;
 use prusik_tool::ToolboxError;
@@ -66,12 +66,6 @@ impl Error {
             Self::Store(StoreError::Leased { .. })
                 | Self::Engine(EngineError::Store(StoreError::Leased { .. }))
         )
-    }
-}
-
-impl From<DriveError> for Error {
-    fn from(DriveError::Engine(error): DriveError) -> Self {
-        error.into()
     }
 }
 

@@ -126,7 +126,7 @@ pub async fn overlapping(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried
     let arguments = session.prepare(subject, sample).await?;
     let readings = readings(lab, subject, &arguments, &one.key);
     let before = session.world(&readings).await?;
-    let again = session.overlap(subject, &arguments, &one.key).await?;
+    let (again, first_failed) = session.overlap(subject, &arguments, &one.key).await?;
     let world = session.world(&readings).await?;
     if let Some(unlike) = likeness.unlike(&world) {
         let says = format!("not as after one call: {unlike}");
@@ -134,6 +134,10 @@ pub async fn overlapping(lab: &Lab, subject: &Subject, sample: &Sample) -> Tried
     }
     if let Some(problem) = refused(&again) {
         return Ok(Found::lie(problem, session.close().await));
+    }
+    if first_failed {
+        let says = "made twice at once, it lands, and one of the two is answered as if it had not";
+        return Ok(Found::lie(says, session.close().await));
     }
     visible(&before, &world)?;
     Ok(Found::holds("all is as after one call", session.close().await))

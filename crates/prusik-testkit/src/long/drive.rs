@@ -1,4 +1,4 @@
-//! The engine over long work: a run with a small window, a forgetful model, and what was seen of it.
+//! Prusik over long work: an agent with a small window, driven by the engine itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,19 +6,23 @@ use std::sync::Arc;
 use prusik_core::agent::{Agent, ContextPolicy, Limits, OnFailure, Tool as Held};
 use prusik_core::budget::Budget;
 use prusik_core::contract::{Contract, EffectClass};
-use prusik_core::event::Event;
-use prusik_core::ids::{RunId, Seq};
+use prusik_core::ids::RunId;
 use prusik_core::model::ModelSpec;
-use prusik_engine::{Engine, World};
+use prusik_engine::{Engine, EngineError, World};
 use prusik_model::Model;
 use prusik_store::Store;
-use prusik_testkit::account::SONNET_4_5;
-use prusik_testkit::long::{Scenario, WorkTool};
 use prusik_tool::Tool;
+
+use super::scenario::Scenario;
+use super::tool::WorkTool;
+use crate::account::SONNET_4_5;
 
 /// The window that the work has to fit into, in tokens.
 pub const WINDOW: u64 = 20_000;
+/// What an answer may take of it.
+const ANSWER_TOKENS: u32 = 2_000;
 
+/// Returns the agent that does the work, with what is the default for everything but its window.
 pub fn agent(scenario: &Scenario) -> Agent {
     let tool = scenario.tool();
     let mut contract = Contract::of(EffectClass::Read);
@@ -29,7 +33,7 @@ pub fn agent(scenario: &Scenario) -> Agent {
         model: ModelSpec {
             alias: "default".to_owned(),
             model: "claude-sonnet-4-5".to_owned(),
-            max_tokens: 1_000,
+            max_tokens: ANSWER_TOKENS,
             temperature: None,
             thinking_tokens: None,
             price: Some(SONNET_4_5),
@@ -47,11 +51,12 @@ pub fn agent(scenario: &Scenario) -> Agent {
         limits: Limits::default(),
         on_failure: OnFailure::Leave,
         groups: Vec::new(),
-        context: Some(ContextPolicy::of_window(WINDOW, 1_000)),
+        context: Some(ContextPolicy::of_window(WINDOW, ANSWER_TOKENS)),
         ledger: Vec::new(),
     }
 }
 
+/// Returns the world of a run: a model, and the tool that performs the steps.
 pub fn world(scenario: &Scenario, model: Arc<dyn Model>) -> World {
     let work: Arc<dyn Tool> = Arc::new(WorkTool::new(*scenario));
     let tools = BTreeMap::from([(work.info().name.clone(), work)]);
@@ -59,21 +64,17 @@ pub fn world(scenario: &Scenario, model: Arc<dyn Model>) -> World {
 }
 
 /// Runs the whole work in one go; returns the run's name.
-pub async fn work(store: &Arc<dyn Store>, scenario: &Scenario, model: Arc<dyn Model>) -> RunId {
+pub async fn work(
+    store: &Arc<dyn Store>,
+    scenario: &Scenario,
+    model: Arc<dyn Model>,
+) -> Result<RunId, EngineError> {
     let engine = Engine::new(Arc::clone(store));
-    let held = engine.start(agent(scenario), scenario.task(), Budget::default()).await;
-    let mut held = held.expect("a store that takes it");
+    let mut held = engine.start(agent(scenario), scenario.task(), Budget::default()).await?;
     let (_sender, mut controls) = tokio::sync::mpsc::unbounded_channel();
     let world = world(scenario, model);
-    held.drive(&world, "test", Vec::new(), &mut controls, Arc::new(()))
-        .await
-        .expect("it is driven");
+    held.drive(&world, "test", Vec::new(), &mut controls, Arc::new(())).await?;
     let run = held.id().clone();
-    held.release().await.expect("it is given back");
-    run
-}
-
-pub async fn events(store: &Arc<dyn Store>, run: &RunId) -> Vec<(Seq, Event)> {
-    let records = store.records(run, Seq(1), Seq(u64::MAX)).await.expect("they are there");
-    records.iter().map(|record| (record.seq, record.event().expect("it can be read"))).collect()
+    held.release().await?;
+    Ok(run)
 }
