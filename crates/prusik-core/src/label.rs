@@ -39,12 +39,18 @@ impl Label {
         self.sources.is_superset(&other.sources)
     }
 
-    /// Returns the label in words: `trusted`, or `untrusted (fetch, search)`.
+    /// Returns the label in words: `trusted`, or `untrusted (fetch, search)`. Of many sources some are
+    /// named, and the others counted.
     pub fn words(&self) -> String {
+        const NAMED_MAX: usize = 6;
         if self.is_trusted() {
             return "trusted".to_owned();
         }
-        let names: Vec<&str> = self.sources.iter().map(String::as_str).collect();
-        format!("untrusted ({})", names.join(", "))
+        let names: Vec<&str> = self.sources.iter().take(NAMED_MAX).map(String::as_str).collect();
+        let names = names.join(", ");
+        match self.sources.len().saturating_sub(NAMED_MAX) {
+            0 => format!("untrusted ({names})"),
+            more => format!("untrusted ({names} and {more} more)"),
+        }
     }
 }

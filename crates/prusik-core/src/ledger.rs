@@ -14,6 +14,8 @@ use crate::label::Label;
 
 /// Longest entry, all of its texts together, in bytes.
 pub const ENTRY_BYTES_MAX: usize = 4 * 1024;
+/// Most things that an entry may say were decided against.
+pub const REJECTED_MAX: usize = 20;
 
 /// Names an entry within its run; written `L7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -166,31 +168,49 @@ impl Author {
 }
 
 impl Entry {
-    /// Returns the entry as the model is shown it. Its texts stand in it as they are.
+    /// Returns the entry as the model is shown it. Its texts stand in it as they are, but that their
+    /// lines are indented, so that none of them reads as another entry, or as a field of this one.
     pub fn render(&self) -> String {
         let note = &self.note;
-        let mut text = format!("{} {}: {}", self.id, note.kind, note.text);
-        if let Some(reason) = &note.reason {
-            text = format!("{text}\n  because: {reason}");
-        }
-        for rejected in &note.rejected {
-            text = format!("{text}\n  instead of: {rejected}");
-        }
-        if let Some(source) = &note.source {
-            text = format!("{text}\n  source: {source}");
-        }
-        if !self.label.is_trusted() {
-            text = format!("{text}\n  label: {}", self.label.words());
+        let label = if self.label.is_trusted() {
+            String::new()
+        } else {
+            format!(", {}", self.label.words())
+        };
+        let mut text = format!("{} {}{label}: {}", self.id, note.kind, indented(&note.text));
+        let reason = note.reason.iter().map(|reason| ("because", reason));
+        let rejected = note.rejected.iter().map(|rejected| ("instead of", rejected));
+        let source = note.source.iter().map(|source| ("source", source));
+        for (field, said) in reason.chain(rejected).chain(source) {
+            text = format!("{text}\n    {field}: {}", indented(said));
         }
         text
     }
+
+    /// Returns what the entry takes of the ledger's budget: all that the model is shown of it.
+    fn cost(&self) -> u64 {
+        self.render().len() as u64 + 1
+    }
+}
+
+/// Returns a text whose further lines are indented, deeper than whatever stands around them: what it
+/// says is one thing, whatever lines it has.
+pub(crate) fn indented(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
+    text.replace('\n', "\n        ")
 }
 
 /// Why a note was not taken into the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
-    #[error("the entry is empty: say in one or two sentences what must not be forgotten")]
+    #[error(
+        "the entry is empty, or a part of it: say in one or two sentences what must not be forgotten"
+    )]
     Empty,
+    #[error(
+        "the entry names {count} things that were decided against, and may name {REJECTED_MAX}"
+    )]
+    TooMany { count: usize },
     #[error(
         "the entry has {bytes} bytes, and one may have {ENTRY_BYTES_MAX}: record the gist, and where \
          the rest is"
@@ -248,30 +268,34 @@ impl Ledger {
         EntryId(self.recorded + 1)
     }
 
-    /// Checks whether a note may be recorded in a ledger of at most `bytes_max`.
-    pub fn check(
-        &self,
-        note: &Note,
-        supersedes: Option<EntryId>,
-        bytes_max: u64,
-    ) -> Result<(), LedgerError> {
+    /// Checks whether an entry may be recorded in a ledger of at most `bytes_max`. People have a quarter
+    /// more: what a model fills must not keep them from speaking.
+    pub fn check(&self, entry: &Entry, bytes_max: u64) -> Result<(), LedgerError> {
         let known = || self.entries.iter().map(|entry| entry.id).collect();
-        if note.text.trim().is_empty() {
+        let max = match entry.author {
+            Author::Person(_) | Author::Word(_) => bytes_max.saturating_add(bytes_max / 4),
+            Author::Agent | Author::Model(_) | Author::Contract(_) => bytes_max,
+        };
+        let note = &entry.note;
+        if note.texts().any(|text| text.trim().is_empty()) {
             return Err(LedgerError::Empty);
         }
         if note.bytes() > ENTRY_BYTES_MAX {
             return Err(LedgerError::TooLong { bytes: note.bytes() });
         }
-        let freed = match supersedes {
+        if note.rejected.len() > REJECTED_MAX {
+            return Err(LedgerError::TooMany { count: note.rejected.len() });
+        }
+        let freed = match entry.supersedes {
             None => 0,
             Some(id) => match self.entries.iter().find(|entry| entry.id == id) {
-                Some(entry) => cost(&entry.note),
+                Some(entry) => entry.cost(),
                 None => return Err(LedgerError::NoSuchEntry { id, known: known() }),
             },
         };
-        let (bytes, used) = (cost(note), self.bytes);
-        if used - freed + bytes > bytes_max {
-            return Err(LedgerError::Full { bytes, used, max: bytes_max, known: known() });
+        let (bytes, used) = (entry.cost(), self.bytes);
+        if used.saturating_sub(freed).saturating_add(bytes) > max {
+            return Err(LedgerError::Full { bytes, used, max, known: known() });
         }
         Ok(())
     }
@@ -283,12 +307,6 @@ impl Ledger {
         }
         self.entries.push(Arc::new(entry.clone()));
         self.recorded = self.recorded.max(entry.id.0);
-        self.bytes = self.entries.iter().map(|entry| cost(&entry.note)).sum();
+        self.bytes = self.entries.iter().map(|entry| entry.cost()).sum();
     }
-}
-
-/// What an entry takes of the ledger's budget: its texts, and a little for what stands around them.
-fn cost(note: &Note) -> u64 {
-    const AROUND_BYTES: u64 = 32;
-    note.bytes() as u64 + AROUND_BYTES
 }

@@ -352,6 +352,18 @@ fn means(when: &Expr, reply: &Value) -> bool {
 }
 
 impl Outcome {
+    /// Returns the handle of all of what came back, where no more than a part of it is here.
+    pub fn whole(&self) -> Option<&Handle> {
+        match self {
+            Self::Ok(result) => result.whole.as_ref(),
+            Self::Failed(failure) => failure.whole.as_ref(),
+            Self::Denied { .. }
+            | Self::Rejected { .. }
+            | Self::InDoubt { .. }
+            | Self::Deferred { .. } => None,
+        }
+    }
+
     /// Returns one word for logs and tables.
     pub fn word(&self) -> &'static str {
         match self {

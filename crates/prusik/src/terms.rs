@@ -167,9 +167,10 @@ pub(crate) fn mistaken_ledger(notes: &[Note], bytes_max: u64) -> Vec<(usize, Str
     let mut mistakes = Vec::new();
     let mut ledger = Ledger::default();
     for (index, note) in notes.iter().enumerate() {
-        let Err(error) = ledger.check(note, None, bytes_max) else {
-            let (id, author, label) = (ledger.next_id(), Author::Agent, Label::trusted());
-            ledger.record(&Entry { id, note: note.clone(), author, label, supersedes: None });
+        let (id, author, label) = (ledger.next_id(), Author::Agent, Label::trusted());
+        let entry = Entry { id, note: note.clone(), author, label, supersedes: None };
+        let Err(error) = ledger.check(&entry, bytes_max) else {
+            ledger.record(&entry);
             continue;
         };
         let (message, help, is_full) = match error {
@@ -183,6 +184,7 @@ pub(crate) fn mistaken_ledger(notes: &[Note], bytes_max: u64) -> Vec<(usize, Str
             ),
             LedgerError::Empty
             | LedgerError::TooLong { .. }
+            | LedgerError::TooMany { .. }
             | LedgerError::NoSuchEntry { .. }
             | LedgerError::None => (
                 error.to_string(),

@@ -33,7 +33,8 @@ pub(super) fn before_model(
         (Some(wanted), Some(policy)) => {
             let bytes_max = policy.summary_bytes_max;
             let asking = state.context.tokens_of(context::bytes_of_asking(wanted, bytes_max));
-            (definition.summarizer(), context::tokens_max(bytes_max), asking)
+            let model = definition.summarizer();
+            (model, context::tokens_max(policy, model), asking)
         }
         (Some(_), None) | (None, _) => (&definition.model, u64::MAX, 0),
     };

@@ -10,7 +10,7 @@ use crate::event::{CallCompleted, CallFailed};
 use crate::ids::Digest;
 use crate::outcome::{Outcome, kind};
 
-/// Failures that are kept; a run with more has been told enough.
+/// Failures that are kept: the newest.
 const KEPT_MAX: usize = 100;
 /// Longest message that is kept of each, in bytes.
 const MESSAGE_BYTES_MAX: usize = 300;
@@ -68,6 +68,12 @@ impl Failed {
             {
                 return;
             }
+            // It was told what to do instead, and the world is as it was.
+            Outcome::Failed(failure)
+                if [kind::LEDGER_FULL, kind::LEDGER_REFUSED].contains(&failure.kind.as_str()) =>
+            {
+                return;
+            }
             Outcome::Failed(failure) => format!("{}: {}", failure.kind, failure.message),
             Outcome::Denied { rule, message } => format!("{rule}: {message}"),
             Outcome::Rejected { by, reason } => format!("by {by}: {reason}"),
@@ -76,8 +82,9 @@ impl Failed {
             Outcome::Deferred { .. } => return,
         };
         self.0.retain(|entry| entry.asked != asked);
+        // The newest matter most.
         if self.0.len() == KEPT_MAX {
-            return;
+            self.0.remove(0);
         }
         let end = message.floor_char_boundary(MESSAGE_BYTES_MAX.min(message.len()));
         let failed = CallFailed {

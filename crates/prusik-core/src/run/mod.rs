@@ -115,7 +115,7 @@ struct SnapshotBytes {
     state: State,
 }
 
-const SNAPSHOT_VERSION: u16 = 3;
+const SNAPSHOT_VERSION: u16 = 4;
 
 impl Run {
     /// Begins a run. The step that comes back holds its first record and its definition.
@@ -387,10 +387,8 @@ impl Run {
         let mut refs = Vec::new();
         for event in &step.events {
             records.push(self.head.seal(step.at, event));
-            if let Event::CallCompleted(completed) = event
-                && let crate::outcome::Outcome::Ok(result) = &completed.outcome
-            {
-                refs.extend(result.whole.as_ref().map(|handle| handle.digest));
+            if let Event::CallCompleted(completed) = event {
+                refs.extend(completed.outcome.whole().map(|handle| handle.digest));
             }
             self.state.apply(&self.definition, event, step.at);
             self.absorb(event);

@@ -25,7 +25,7 @@ use crate::label::Label;
 use crate::ledger::{Author, Ledger};
 use crate::message::ToolInput;
 use crate::model::{ModelErrorKind, Price, StopReason, Usage};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, kind};
 
 /// Distinct calls that the loop guard remembers.
 const REPEATS_KEPT: usize = 64;
@@ -426,7 +426,7 @@ impl State {
             call.attempts += 1;
             call.tries += 1;
             call.intent = self.seq;
-            call.haunted |= retried.failure.kind == crate::outcome::kind::LOST;
+            call.haunted |= retried.failure.kind == kind::LOST;
             let not_before = at.plus_ms(retried.retry_in_ms);
             call.stage = Stage::Started { attempt: Attempt(call.attempts), not_before };
         }
@@ -437,8 +437,11 @@ impl State {
         call.stage = Stage::Done;
         call.heeded = match &completed.outcome {
             Outcome::Ok(_) | Outcome::Deferred { .. } => true,
-            // A commit that is refused was a sound wish all the same.
-            Outcome::Failed(_) => [COMMIT_GROUP, UNDO_GROUP].contains(&call.tool.as_str()),
+            // A commit that is refused was a sound wish all the same, and so was an entry.
+            Outcome::Failed(failure) => {
+                [COMMIT_GROUP, UNDO_GROUP].contains(&call.tool.as_str())
+                    || [kind::LEDGER_FULL, kind::LEDGER_REFUSED].contains(&failure.kind.as_str())
+            }
             Outcome::Denied { .. } | Outcome::Rejected { .. } | Outcome::InDoubt { .. } => false,
         };
         let contract = definition.held(&call.tool).map(|held| &held.tool.contract);
@@ -449,14 +452,15 @@ impl State {
             self.precious_seq = self.seq;
         }
         self.failed.completed(call, completed, contract);
+        // What the runtime makes of a group is told with the group's own call.
+        let label = label_of(&call.tool, completed.attempt);
+        if !self.label.covers(&label) {
+            Arc::make_mut(&mut self.label).join(&label);
+        }
         // The model sees what it asked for, and nothing of what the runtime makes of it.
         if !is_planned(completed.call) {
             let shown = completed.outcome.render("", &call.tool);
             self.context.added(shown.content.iter().map(|c| c.bytes() as u64).sum());
-            let label = label_of(&call.tool);
-            if !self.label.covers(&label) {
-                Arc::make_mut(&mut self.label).join(&label);
-            }
             let digest = same_call(call, &completed.outcome);
             let tool = Arc::from(call.tool.as_str());
             self.count_repeat(digest, tool);

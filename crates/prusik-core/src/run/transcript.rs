@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::context::{head, stub};
+use super::context::{head, label_of, stub};
 use super::definition::Definition;
+use super::group::{COMMIT_GROUP, UNDO_GROUP};
 use crate::event::{ContextCompacted, Event, RunStarted};
 use crate::ids::{CallId, Seq, Turn};
 use crate::label::Label;
@@ -32,6 +33,8 @@ pub struct Transcript {
     pending: Vec<String>,
     /// Entries of people that came while the model was being asked.
     unseen: Vec<(Seq, String)>,
+    /// What the calls draw on that close a group: its own call tells of them.
+    planned: Label,
     /// Results that are shown as handles.
     folded: BTreeSet<CallId>,
     /// The event that the head comes from; none before the first.
@@ -54,6 +57,7 @@ pub struct About {
 pub struct ResultOf {
     pub call: CallId,
     pub tool: String,
+    pub label: Label,
     pub is_error: bool,
 }
 
@@ -62,6 +66,7 @@ struct OpenCall {
     call: CallId,
     provider_id: String,
     tool: String,
+    label: Label,
     result: Option<ToolResultBlock>,
 }
 
@@ -75,6 +80,7 @@ impl Transcript {
             open: Vec::new(),
             pending: Vec::new(),
             unseen: Vec::new(),
+            planned: Label::trusted(),
             folded: BTreeSet::new(),
             compacted: None,
         }
@@ -123,9 +129,14 @@ impl Transcript {
                 self.show_unseen(seq);
             }
             Event::CallCompleted(completed) => {
-                if let Some(open) = self.open.iter_mut().find(|open| open.call == completed.call) {
+                let open = self.open.iter_mut().find(|open| open.call == completed.call);
+                if let Some(open) = open {
                     let result = completed.outcome.render(&open.provider_id, &open.tool);
                     open.result = Some(result);
+                    open.label = label_of(&open.tool, completed.attempt);
+                    if [COMMIT_GROUP, UNDO_GROUP].contains(&open.tool.as_str()) {
+                        open.label.join(&std::mem::take(&mut self.planned));
+                    }
                 }
                 self.close_if_answered(seq);
             }
@@ -141,9 +152,13 @@ impl Transcript {
                 }
             },
             Event::ContextCompacted(compacted) => self.compact(compacted),
+            Event::GroupClosingStarted(closing) => {
+                for call in &closing.calls {
+                    self.planned.join(&Label::of(&call.tool));
+                }
+            }
             Event::RunStarted(_)
             | Event::CompensationPlanned(_)
-            | Event::GroupClosingStarted(_)
             | Event::CompensationStarted(_)
             | Event::RunRecovered(_)
             | Event::ModelFailed(_)
@@ -173,7 +188,7 @@ impl Transcript {
             label.join(&compacted.label);
         }
         for result in self.about[of].iter().flat_map(|about| &about.results) {
-            label.join(&super::context::label_of(&result.tool));
+            label.join(&result.label);
         }
         label
     }
@@ -202,7 +217,7 @@ impl Transcript {
                 });
             for (result, of) in results.zip(&about.results) {
                 if is_new(&of.call) {
-                    result.content = stub::of(of.call, &result.content);
+                    result.content = stub::of(of.call, &of.tool, &result.content);
                 }
             }
         }
@@ -271,7 +286,8 @@ impl Transcript {
             theirs.clone()
         };
         let tool = tool_use.name.clone();
-        self.open.push(OpenCall { call, provider_id: provider_id.clone(), tool, result: None });
+        let (id, label) = (provider_id.clone(), Label::trusted());
+        self.open.push(OpenCall { call, provider_id: id, tool, label, result: None });
         provider_id
     }
 
@@ -280,9 +296,9 @@ impl Transcript {
             return;
         }
         let (mut content, mut results) = (Vec::new(), Vec::new());
-        for OpenCall { call, tool, result, .. } in self.open.drain(..) {
+        for OpenCall { call, tool, label, result, .. } in self.open.drain(..) {
             let Some(result) = result else { continue };
-            results.push(ResultOf { call, tool, is_error: result.is_error });
+            results.push(ResultOf { call, tool, label, is_error: result.is_error });
             content.push(Block::ToolResult(result));
         }
         content.extend(self.pending.drain(..).map(Block::Text));

@@ -10,10 +10,12 @@ use prusik_core::event::{
 };
 use prusik_core::ids::{Attempt, CallId, Turn};
 use prusik_core::label::Label;
-use prusik_core::ledger::{Author, ENTRY_BYTES_MAX, Entry, EntryId, LedgerError, Note};
+use prusik_core::ledger::{
+    Author, ENTRY_BYTES_MAX, Entry, EntryId, LedgerError, Note, REJECTED_MAX,
+};
 use prusik_core::message::{Block, Content, ToolInput};
 use prusik_core::model::{ModelErrorKind, StopReason};
-use prusik_core::run::{RECALL, RECORD, UNDO_GROUP, calls_of};
+use prusik_core::run::{COMMIT_GROUP, RECALL, RECORD, UNDO_GROUP, calls_of};
 
 use super::summary::Written;
 use super::world::Invariant;
@@ -39,6 +41,8 @@ pub struct Memory {
     folded: BTreeSet<CallId>,
     /// The label of the last compaction.
     label: Label,
+    /// The tools of the calls that close a group.
+    closing: BTreeSet<String>,
     /// Whose results were ever shown.
     sources: BTreeSet<String>,
     /// What the provider has shown that it does not take.
@@ -62,6 +66,8 @@ pub struct Seen {
     pub input: ToolInput,
     /// What came back, in bytes; none while nothing has.
     pub bytes: Option<u64>,
+    /// Where what came back is from, if it is to be distrusted.
+    sources: BTreeSet<String>,
 }
 
 /// Something that must not be.
@@ -122,6 +128,10 @@ impl Memory {
                 Vec::new()
             }
             Event::CallCompleted(completed) => self.completed(completed),
+            Event::GroupClosingStarted(closing) => {
+                self.closing.extend(closing.calls.iter().map(|call| call.tool.clone()));
+                Vec::new()
+            }
             Event::EntryRecorded(recorded) => self.recorded(&recorded.entry),
             Event::CompactionStarted(started) => self.started(started),
             Event::SummaryAnswered(answered) => self.summary_answered(answered),
@@ -144,7 +154,8 @@ impl Memory {
         self.was_refused |= answered.stop == StopReason::ContextFull;
         for (call, tool_use) in calls_of(answered.turn, &answered.content) {
             let (tool, input) = (tool_use.name.clone(), tool_use.input.clone());
-            self.calls.insert(call, Seen { tool, input, bytes: None });
+            let sources = BTreeSet::new();
+            self.calls.insert(call, Seen { tool, input, bytes: None, sources });
         }
         let says = |block: &Block| match block {
             Block::Text(text) => !text.trim().is_empty(),
@@ -161,7 +172,12 @@ impl Memory {
         let Some(seen) = self.calls.get_mut(&completed.call) else { return Vec::new() };
         let shown = completed.outcome.render("", &seen.tool);
         seen.bytes = Some(shown.content.iter().map(|content| Content::bytes(content) as u64).sum());
-        self.sources.extend(source(&seen.tool));
+        seen.sources = if [COMMIT_GROUP, UNDO_GROUP].contains(&seen.tool.as_str()) {
+            std::mem::take(&mut self.closing)
+        } else {
+            source(&seen.tool).filter(|_| completed.attempt > Attempt(0)).into_iter().collect()
+        };
+        self.sources.extend(seen.sources.iter().cloned());
         Vec::new()
     }
 
@@ -191,10 +207,8 @@ impl Memory {
                 check(Invariant::Remembers, text, "the model did not record this");
                 self.sources.clone()
             }
-            Author::Contract(call) => {
-                let seen = self.calls.get(call).and_then(|seen| source(&seen.tool));
-                seen.into_iter().collect()
-            }
+            // It may say what the model asked for.
+            Author::Contract(_) => self.sources.clone(),
             Author::Person(_) | Author::Word(_) | Author::Agent => {
                 check(Invariant::Labels, entry.label.is_trusted(), "a person is not trusted");
                 BTreeSet::new()
@@ -205,6 +219,7 @@ impl Memory {
         self.held.push(entry.clone());
         let bytes: usize = self.held.iter().map(|held| held.note.bytes()).sum();
         let max = self.policy.as_ref().map_or(0, |policy| policy.ledger_bytes_max);
+        let max = max + max / 4;
         let own = entry.note.bytes() <= ENTRY_BYTES_MAX && !entry.note.text.trim().is_empty();
         check(Invariant::Remembers, own && bytes as u64 <= max, "the ledger takes it all the same");
         self.sources.extend(entry.label.sources.iter().cloned());
@@ -271,12 +286,12 @@ impl Memory {
             wrong.extend(self.replaced(compacted.how, replaced));
             due.extend(self.label.sources.iter().cloned());
             let gone = self.calls.iter().filter(|(call, _)| call.turn <= replaced.through);
-            due.extend(gone.filter_map(|(_, seen)| source(&seen.tool)));
+            due.extend(gone.flat_map(|(_, seen)| seen.sources.iter().cloned()));
             self.through = replaced.through;
         }
         wrong.extend(self.folds(compacted, room));
         let handles = compacted.folded.iter().filter_map(|call| self.calls.get(call));
-        due.extend(handles.filter_map(|seen| source(&seen.tool)));
+        due.extend(handles.flat_map(|seen| seen.sources.iter().cloned()));
         let missing: Vec<&String> = due.difference(&compacted.label.sources).collect();
         if !missing.is_empty() {
             let detail = format!("{missing:?} are not in the label of what is no longer shown");
@@ -394,12 +409,16 @@ impl Memory {
     ) -> bool {
         let holds = |id: EntryId| self.held.iter().any(|held| held.id == id);
         match error {
-            LedgerError::Empty => note.text.trim().is_empty(),
+            LedgerError::Empty => note.texts().any(|text| text.trim().is_empty()),
+            LedgerError::TooMany { count } => {
+                note.rejected.len() == *count && *count > REJECTED_MAX
+            }
             LedgerError::TooLong { .. } => note.bytes() > ENTRY_BYTES_MAX,
             LedgerError::NoSuchEntry { .. } => supersedes.is_some_and(|id| !holds(id)),
             LedgerError::Full { bytes, used, max, .. } => {
                 let declared = self.policy.as_ref().map(|policy| policy.ledger_bytes_max);
-                declared == Some(*max) && used + bytes > *max
+                let by_person = declared.map(|max| max + max / 4);
+                [declared, by_person].contains(&Some(*max)) && used + bytes > *max
             }
             LedgerError::None => self.policy.is_none(),
         }
@@ -409,7 +428,7 @@ impl Memory {
 /// Returns where a result comes from, if it is to be distrusted: what the core itself answers is not,
 /// and what is recalled was shown before.
 fn source(tool: &str) -> Option<String> {
-    (![RECORD, RECALL, UNDO_GROUP].contains(&tool)).then(|| tool.to_owned())
+    (![RECORD, RECALL].contains(&tool)).then(|| tool.to_owned())
 }
 
 /// Returns the name of the entry that a line begins.
@@ -422,5 +441,5 @@ fn entry_of_line(line: &str) -> Option<&str> {
 
 /// Returns a text without the spaces that keep the lines of one entry together.
 pub fn unindented(text: &str) -> String {
-    text.replace("\n  ", "\n")
+    text.replace("\n        ", "\n")
 }

@@ -420,6 +420,7 @@ impl World {
         // A word that would have to be kept has no room in the ledger; it may be said without.
         if let Some(EngineError::Rejected(Rejected::Ledger(error))) = error.downcast_ref() {
             let declared = self.plan.agent.context.as_ref().map(|policy| policy.ledger_bytes_max);
+            let declared = declared.map(|max| max + max / 4);
             let full = matches!(error, LedgerError::Full { bytes, used, max, .. }
                 if declared == Some(*max) && used + bytes > *max);
             return self.check(Invariant::WayOut, full, || format!("a word is refused: {error}"));

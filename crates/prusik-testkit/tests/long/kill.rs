@@ -8,7 +8,6 @@ use prusik_core::budget::Budget;
 use prusik_core::event::Event;
 use prusik_core::ids::{Digest, RunId, Seq, Timestamp};
 use prusik_core::model::{Answer, ModelError, ModelRequest};
-use prusik_core::outcome::Outcome;
 use prusik_engine::Engine;
 use prusik_model::{Delta, Model};
 use prusik_store::{Append, Filter, MemoryStore, SqliteStore, Store};
@@ -113,9 +112,7 @@ async fn cut(store: &Arc<dyn Store>, run: &RunId, at: Seq) -> Arc<dyn Store> {
         match record.event().unwrap() {
             Event::RunStarted(started) => digests.push(started.definition),
             Event::CallCompleted(completed) => {
-                if let Outcome::Ok(result) = completed.outcome {
-                    digests.extend(result.whole.map(|handle| handle.digest));
-                }
+                digests.extend(completed.outcome.whole().map(|handle| handle.digest));
             }
             _ => {}
         }

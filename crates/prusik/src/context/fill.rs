@@ -66,7 +66,7 @@ pub(crate) struct Point {
 
 impl Point {
     pub fn total(&self) -> u64 {
-        self.tokens.iter().sum()
+        self.tokens.iter().fold(0, |sum, tokens| sum.saturating_add(*tokens))
     }
 }
 

@@ -104,7 +104,7 @@ impl Scale {
         let shows_window = window > 0 && most as f64 >= window as f64 * WINDOW_SHARE_MIN;
         let top = if shows_window { most.max(window) } else { most };
         let step_tokens = step(top);
-        let top_tokens = top.max(1).div_ceil(step_tokens) * step_tokens;
+        let top_tokens = top.max(1).div_ceil(step_tokens).saturating_mul(step_tokens);
         Self { top_tokens, step_tokens, columns, shows_window }
     }
 
@@ -155,8 +155,8 @@ fn head(filling: &Filling) -> String {
 
 fn grid(scale: &Scale) -> String {
     let mut text = String::new();
-    let mut tokens = 0;
-    while tokens <= scale.top_tokens {
+    let mut next = Some(0_u64);
+    while let Some(tokens) = next.filter(|tokens| *tokens <= scale.top_tokens) {
         let y = scale.y(tokens);
         text.push_str(&format!(
             "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
@@ -166,7 +166,7 @@ fn grid(scale: &Scale) -> String {
             y + 4.0,
             count(tokens)
         ));
-        tokens += scale.step_tokens;
+        next = tokens.checked_add(scale.step_tokens);
     }
     text
 }

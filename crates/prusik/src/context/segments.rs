@@ -6,7 +6,7 @@ use prusik_core::label::Label;
 use prusik_core::message::{Block, Content, Message, Role, ToolInput};
 use prusik_core::model::ModelRequest;
 use prusik_core::run::{
-    About, COMMIT_GROUP, RECALL, RECORD, ResultOf, Run, Transcript, UNDO_GROUP, bytes_of, label_of,
+    About, COMMIT_GROUP, RECALL, RECORD, ResultOf, Run, Transcript, UNDO_GROUP, bytes_of,
 };
 
 use super::Marks;
@@ -203,7 +203,7 @@ impl Reader<'_> {
     fn label_of_entries(&self, text: &str) -> Label {
         let mut label = Label::trusted();
         for entry in self.marks.entries.values() {
-            if text.contains(&format!("{} {}: ", entry.id, entry.note.kind)) {
+            if text.contains(&entry.render()) {
                 label.join(&entry.label);
             }
         }
@@ -249,10 +249,10 @@ impl Reader<'_> {
     }
 
     fn result(&mut self, of: Option<&ResultOf>, about: &About, why: &str) -> Segment {
-        let Some(ResultOf { call, tool, .. }) = of else {
+        let Some(ResultOf { call, tool, label, .. }) = of else {
             return piece(SegmentKind::Result, "result", why);
         };
-        let label = label_of(tool);
+        let label = label.clone();
         self.drawn_on.join(&label);
         let name = format!("result {call} of {tool}");
         let segment = if self.transcript.is_folded(*call) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use prusik_core::event::Event;
 use prusik_core::ids::{RunId, Seq};
 use prusik_core::input::{Input, Rejected};
-use prusik_core::ledger::{EntryId, LedgerError, Note};
+use prusik_core::label::Label;
+use prusik_core::ledger::{Author, Entry, EntryId, LedgerError, Note};
 use prusik_core::record::Record;
 use prusik_core::run::{Definition, Status};
 use prusik_engine::{EngineError, now};
@@ -48,8 +49,10 @@ impl Prusik {
         let state = self.show(run).await?;
         let policy = state.core().definition().agent().context.as_ref();
         let bytes_max = policy.ok_or_else(|| refused(LedgerError::None))?.ledger_bytes_max;
-        let checked = state.state().ledger.check(&note, supersedes, bytes_max);
-        checked.map_err(refused)?;
+        let ledger = &state.state().ledger;
+        let (id, author) = (ledger.next_id(), Author::Person(by.clone()));
+        let entry = Entry { id, note: note.clone(), author, label: Label::trusted(), supersedes };
+        ledger.check(&entry, bytes_max).map_err(refused)?;
         let signal = Signal::Note { by: by.clone(), note: note.clone(), supersedes };
         match self.change_or_tell(run, Input::Noted { by, note, supersedes }, &signal).await? {
             Changed::Told { owner } => Ok(Noted::Told { owner }),

@@ -263,7 +263,7 @@ fn what_cannot_be_noted_or_shown_is_refused_with_the_way_out() {
     let run = prusik(folder.path(), &["run", "Do it", "--budget", "turns=1"]);
     assert_eq!(run.status.code(), Some(3), "{}", said(&run));
     let long = "x".repeat(5_000);
-    let full = "y".repeat(100);
+    let full = "y".repeat(200);
     for (arguments, code, expected) in [
         (&["note", "last", " "][..], 2, "the entry is empty"),
         (&["note", "last", &long], 2, "record the gist"),

@@ -8,13 +8,15 @@ use super::super::State;
 use super::super::definition::Definition;
 use super::super::recall::RECALL;
 use super::super::transcript::Transcript;
-use super::head::{HISTORY, open_matters};
-use super::ledger::{RECORD, indented};
+use super::head::{self, HISTORY, open_matters};
+use super::ledger::RECORD;
+use super::size::bytes_of_all;
+use super::stub;
 use super::summary::unknown_handles;
-use crate::event::{ContextCompacted, Invariant};
+use crate::event::{CompactHow, ContextCompacted, Invariant};
 use crate::label::Label;
-use crate::ledger::Entry;
-use crate::message::{Block, Message, Role, ToolInput};
+use crate::ledger::{Author, Entry};
+use crate::message::{Block, Content, Message, Role, ToolInput};
 
 /// A context that might take the place of the present one.
 pub(super) struct Candidate<'a> {
@@ -57,18 +59,20 @@ pub(super) fn broken(candidate: &Candidate<'_>) -> Vec<(Invariant, String)> {
         let unknown = unknown_handles(&replaced.summary, before);
         problems.extend(unknown.into_iter().map(|handle| format!("there is no result {handle:?}")));
     }
-    let stubs = event.folded.iter().filter(|call| {
-        let name = format!("{{\"handle\":\"{call}\"}}");
-        !messages.iter().flat_map(|message| &message.content).any(|block| {
-            match block {
-            Block::ToolResult(result) => result.content.iter().any(|content| {
-                matches!(content, crate::message::Content::Text(text) if text.contains(&name))
-            }),
+    let results = before.about().iter().flat_map(|about| &about.results);
+    let lost = results.filter(|result| event.folded.contains(&result.call)).filter(|result| {
+        let way = stub::way_back(result.call, &result.tool);
+        !messages.iter().flat_map(|message| &message.content).any(|block| match block {
+            Block::ToolResult(result) => result
+                .content
+                .iter()
+                .any(|content| matches!(content, Content::Text(text) if text.contains(&way))),
             Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) => false,
-        }
         })
     });
-    problems.extend(stubs.map(|call| format!("the folded result {call} does not name its handle")));
+    problems.extend(
+        lost.map(|result| format!("the folded result {} does not say how it is read", result.call)),
+    );
     check(Invariant::Recall, problems);
 
     let due = label_due(before, after);
@@ -78,8 +82,10 @@ pub(super) fn broken(candidate: &Candidate<'_>) -> Vec<(Invariant, String)> {
     );
     check(Invariant::Label, label);
 
-    let fits = event.tokens_after <= *room;
-    let problem = format!("it has about {} tokens, and may have {room}", event.tokens_after);
+    let bytes = definition.prompt_bytes() + bytes_of_all(messages);
+    let fits = event.tokens_after <= *room && event.bytes_after == bytes;
+    let problem =
+        format!("it has {bytes} bytes, about {} tokens, and may have {room}", event.tokens_after);
     check(Invariant::Budget, problem_unless(fits, &problem));
     broken
 }
@@ -101,7 +107,7 @@ fn label_due(before: &Transcript, after: &Transcript) -> Label {
     let left = whole(after);
     for result in before.about().iter().flat_map(|about| &about.results) {
         if !left.contains(&result.call) {
-            label.join(&super::label_of(&result.tool));
+            label.join(&result.label);
         }
     }
     label
@@ -116,12 +122,8 @@ fn says_label(after: &Transcript, label: &Label) -> bool {
         })
     });
     // Results that are folded keep their places among the calls of their tools.
-    history.is_none_or(|text| {
-        label.sources.iter().all(|source| text.contains(source.as_str()))
-            || after
-                .compacted()
-                .is_some_and(|compacted| compacted.how == crate::event::CompactHow::Folded)
-    })
+    let folded = after.compacted().is_some_and(|compacted| compacted.how == CompactHow::Folded);
+    history.is_none_or(|text| folded || text.contains(&head::says_label(label)))
 }
 
 fn says(messages: &[std::sync::Arc<Message>], words: &str) -> bool {
@@ -134,14 +136,16 @@ fn says(messages: &[std::sync::Arc<Message>], words: &str) -> bool {
 /// Returns whether an entry stands in the messages, word for word: in a text, or in the call that
 /// recorded it.
 fn stands(messages: &[std::sync::Arc<Message>], entry: &Entry) -> bool {
-    let rendered = indented(&entry.render());
+    let rendered = entry.render();
+    let is_word = matches!(entry.author, Author::Word(_));
     messages.iter().flat_map(|message| &message.content).any(|block| match block {
-        Block::Text(text) => text.contains(&rendered) || text == &entry.note.text,
+        Block::Text(text) => text.contains(&rendered) || is_word && text == &entry.note.text,
         Block::ToolUse(call) if call.name == RECORD => match &call.input {
             ToolInput::Json(value) => {
-                value["text"].as_str() == Some(entry.note.text.as_str())
-                    && value["reason"].as_str() == entry.note.reason.as_deref()
-                    && value["source"].as_str() == entry.note.source.as_deref()
+                let read = super::ledger::read_note(value);
+                read.is_ok_and(|(note, supersedes)| {
+                    note == entry.note && supersedes == entry.supersedes
+                })
             }
             ToolInput::Malformed(_) => false,
         },

@@ -86,11 +86,7 @@ impl Draft<'_> {
         // The request for a summary is the prompt itself and a little more.
         let (through, tokens) = (boundary.through, before);
         let wanted = SummaryWanted { why: why.clone(), through, refused: None };
-        let asking = summary::bytes_of_asking(&wanted, policy.summary_bytes_max);
-        let more = self.state.context.tokens_of(asking);
-        let more = more.saturating_add(summary::tokens_max(policy.summary_bytes_max));
-        let can_ask = before.saturating_add(more) < policy.window_tokens;
-        if why == CompactReason::Refused || !can_ask {
+        if why == CompactReason::Refused || !self.can_ask(policy, &wanted) {
             self.outline(policy, transcript, &boundary, &why);
         } else {
             self.emit(Event::CompactionStarted(CompactionStarted { why, through, tokens }));
@@ -125,17 +121,20 @@ impl Draft<'_> {
             let (fold, _) = fold::choose(transcript, of, u64::MAX);
             self.make(transcript, CompactHow::Folded, why.clone(), None, &fold)
         };
-        // As long as it fits, the newest results are worth more than room.
-        let made = if before > room || refused {
-            let older = make(1..newest_turn(transcript));
-            let fits = older.event.tokens_after <= room;
-            if fits { older } else { make(1..transcript.messages().len()) }
-        } else {
-            make(1..1)
+        let helps = |made: &Made| {
+            let after = made.event.tokens_after;
+            after <= room && (!refused || after < before.saturating_sub(before / 20))
+        };
+        // As long as it fits, the newest results are worth more than room, and older ones more than
+        // nothing.
+        let made = [1..1, 1..newest_turn(transcript), 1..transcript.messages().len()];
+        let mut made = made.into_iter().map(make);
+        let Some(made) = made.find(helps) else {
+            let least = make(1..transcript.messages().len());
+            return self.too_large(least.event.tokens_after, room);
         };
         let after = made.event.tokens_after;
-        let helped = after < before.saturating_sub(before / 20);
-        if (refused && !helped) || !self.take(made, transcript, room) {
+        if !self.take(made, transcript, room) {
             self.too_large(after, room);
         }
     }
@@ -152,7 +151,7 @@ impl Draft<'_> {
         let bytes_max = policy.summary_bytes_max;
         let summary = outline::of(transcript, &task, boundary.through, bytes_max);
         let room = self.state.view.room(policy);
-        let replaced = self.replaced(boundary, summary);
+        let replaced = self.replaced(policy, boundary, summary);
         let made = self.make_fit(policy, transcript, CompactHow::Outlined, why, &replaced);
         let after = made.event.tokens_after;
         if !self.take(made, transcript, room) {
@@ -160,11 +159,11 @@ impl Draft<'_> {
         }
     }
 
-    fn replaced(&self, boundary: &Boundary, summary: Summary) -> Replaced {
+    fn replaced(&self, policy: &ContextPolicy, boundary: &Boundary, summary: Summary) -> Replaced {
         Replaced {
             through: boundary.through,
             from_seq: boundary.from_seq,
-            brief: head::brief(&self.state),
+            brief: head::brief(&self.state, policy.summary_bytes_max / 2),
             summary,
         }
     }
@@ -219,7 +218,7 @@ impl Draft<'_> {
             let mut label = self.state.view.label.clone();
             let results = transcript.about().iter().flat_map(|about| &about.results);
             for result in results.filter(|result| folded.contains(&result.call)) {
-                label.join(&super::label_of(&result.tool));
+                label.join(&result.label);
             }
             label
         };
@@ -238,6 +237,10 @@ impl Draft<'_> {
         after.absorb(self.state.seq, &Event::ContextCompacted(event.clone()));
         event.bytes_after = self.definition.prompt_bytes() + bytes_of_all(after.messages());
         event.tokens_after = self.state.context.tokens_of(event.bytes_after);
+        // Where nothing is put in the place of what goes, less is left, whatever an estimate says.
+        if event.replaced.is_none() {
+            event.tokens_after = event.tokens_after.min(event.tokens_before);
+        }
         Made { event, transcript: after }
     }
 
@@ -286,8 +289,10 @@ impl Draft<'_> {
             .and_then(|summary| self.summarized(policy, &transcript, &wanted, summary, room));
         let spec = policy.summary_model.as_ref().unwrap_or(&definition.agent().model);
         let nano_usd = spec.price.map_or(0, |price| price.cost_nano_usd(&answer.usage));
+        let kept = usize::try_from(policy.summary_bytes_max).unwrap_or(usize::MAX);
+        let kept = text.floor_char_boundary(text.len().min(REFUSED_BYTES_MAX).min(kept));
         let refused = made.as_ref().err().map(|problems| RefusedSummary {
-            text: text[..text.floor_char_boundary(text.len().min(REFUSED_BYTES_MAX))].to_owned(),
+            text: text[..kept].to_owned(),
             problems: problems.clone(),
         });
         self.emit(Event::SummaryAnswered(SummaryAnswered {
@@ -303,8 +308,23 @@ impl Draft<'_> {
             Ok(made) => self.emit(Event::ContextCompacted(made.event)),
             // It was asked for once more already.
             Err(_) if wanted.refused.is_some() => self.do_without_summary(),
-            Err(_) => {}
+            // What would be sent is longer now, by what was written and what is wrong with it.
+            Err(_) => {
+                let wanted = self.state.agent_loop().summary.clone();
+                if wanted.is_some_and(|wanted| !self.can_ask(policy, &wanted)) {
+                    self.do_without_summary();
+                }
+            }
         }
+    }
+
+    /// Returns whether the request for a summary fits into the window, and its answer.
+    fn can_ask(&self, policy: &ContextPolicy, wanted: &SummaryWanted) -> bool {
+        let asking = summary::bytes_of_asking(wanted, policy.summary_bytes_max);
+        let more = self.state.context.tokens_of(asking);
+        let answer = summary::tokens_max(policy, self.definition.summarizer());
+        let more = more.saturating_add(answer);
+        self.state.context.in_window().saturating_add(more) < policy.window_tokens
     }
 
     fn summarized(
@@ -318,14 +338,14 @@ impl Draft<'_> {
         let Some(boundary) = boundary_behind(transcript, wanted.through) else {
             return Err(vec!["there are no turns that it could stand for".to_owned()]);
         };
-        let replaced = self.replaced(&boundary, summary);
+        let replaced = self.replaced(policy, &boundary, summary);
         let (how, why) = (CompactHow::Summarized, wanted.why.clone());
         let made = self.make_fit(policy, transcript, how, &why, &replaced);
         let broken = self.broken(&made, transcript, room);
         let problems = broken.into_iter();
-        let problems: Vec<String> = problems
-            .map(|(invariant, problem)| format!("{}: {problem}", invariant.as_str()))
-            .collect();
+        let problems =
+            problems.map(|(invariant, problem)| format!("{}: {problem}", invariant.as_str()));
+        let problems = summary::shortened(problems);
         if problems.is_empty() { Ok(made) } else { Err(problems) }
     }
 

@@ -10,16 +10,16 @@ use crate::event::{EntryRecorded, Event, PromptReason};
 use crate::ids::{Attempt, CallId};
 use crate::input::Rejected;
 use crate::label::Label;
-use crate::ledger::{Author, ENTRY_BYTES_MAX, Entry, EntryId, EntryKind, LedgerError, Note};
+use crate::ledger::{
+    Author, ENTRY_BYTES_MAX, Entry, EntryId, EntryKind, LedgerError, Note, REJECTED_MAX,
+};
 use crate::outcome::{Failure, Outcome, ToolResult, kind};
+
+/// What is kept of a word that is too long for an entry, in bytes.
+const WORD_BYTES_KEPT: usize = 600;
 
 /// The call that records an entry in the ledger.
 pub const RECORD: &str = "record";
-
-/// Returns a text as it stands in the context: what it says is one entry, whatever lines it has.
-pub(super) fn indented(text: &str) -> String {
-    text.replace('\n', "\n  ")
-}
 
 /// Returns whether the core answers the calls of this tool, so that no driver sees them.
 pub(in crate::run) fn answers_itself(tool: &str, policy: Option<&ContextPolicy>) -> bool {
@@ -39,8 +39,10 @@ pub(in crate::run) fn tool() -> Tool {
             "text": {"type": "string", "description":
                 "The entry in one or two sentences that can be understood alone."},
             "reason": {"type": "string", "description": "Why it was decided so."},
-            "rejected": {"type": "array", "items": {"type": "string"}, "description":
-                "What was decided against."},
+            "rejected": {
+                "type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": REJECTED_MAX,
+                "description": "What was decided against.",
+            },
             "source": {"type": "string", "description": "Where it is known from."},
             "supersedes": {"type": "string", "pattern": "^L[0-9]+$", "description":
                 "The entry that no longer holds, such as L3."},
@@ -103,9 +105,9 @@ impl Draft<'_> {
         supersedes: Option<EntryId>,
     ) -> Result<EntryId, LedgerError> {
         let bytes_max = self.policy().ok_or(LedgerError::None)?.ledger_bytes_max;
-        self.state.ledger.check(&note, supersedes, bytes_max)?;
         let id = self.state.ledger.next_id();
         let entry = Entry { id, note, author, label, supersedes };
+        self.state.ledger.check(&entry, bytes_max)?;
         // Only a person speaks while the model is being asked.
         let unseen = self.model_under_way && matches!(entry.author, Author::Person(_));
         self.emit(Event::EntryRecorded(EntryRecorded { entry, unseen }));
@@ -123,12 +125,23 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Keeps what a person said to the model: it must outlive the turn that it was said in.
+    /// Keeps what a person said to the model: it must outlive the turn that it was said in. Of a long
+    /// text the beginning is kept, and where the rest is.
     pub(in crate::run) fn keep_word(&mut self, by: &str, text: &str) -> Result<(), Rejected> {
-        if self.policy().is_some() {
-            let note = Note::new(EntryKind::Goal, text);
-            self.record(note, Author::Word(by.to_owned()), Label::trusted(), None)?;
+        if self.policy().is_none() {
+            return Ok(());
         }
+        let (note, author) = if text.len() > ENTRY_BYTES_MAX {
+            let end = text.floor_char_boundary(WORD_BYTES_KEPT);
+            let gist = format!(
+                "{}… (the beginning of what {by} said; `recall` finds all of it)",
+                &text[..end]
+            );
+            (Note::new(EntryKind::Goal, gist), Author::Person(by.to_owned()))
+        } else {
+            (Note::new(EntryKind::Goal, text), Author::Word(by.to_owned()))
+        };
+        self.record(note, author, Label::trusted(), None)?;
         Ok(())
     }
 
@@ -175,7 +188,8 @@ impl Draft<'_> {
         let tool = &held.tool.name;
         for note in notes {
             let recorded = note.and_then(|note| {
-                let label = super::label_of(tool);
+                // It may say what the model asked for, which may draw on all that it was shown.
+                let label = self.state.label();
                 let recorded = self.record(note, Author::Contract(id), label, None);
                 recorded.map_err(|error| error.to_string())
             });
@@ -190,7 +204,9 @@ impl Draft<'_> {
 }
 
 /// Reads the arguments of [`RECORD`], which fit its schema.
-fn read_note(arguments: &Value) -> Result<(Note, Option<EntryId>), (&'static str, String)> {
+pub(super) fn read_note(
+    arguments: &Value,
+) -> Result<(Note, Option<EntryId>), (&'static str, String)> {
     let refused = |problem: String| (kind::LEDGER_REFUSED, problem);
     let supersedes =
         arguments["supersedes"].as_str().map(str::parse).transpose().map_err(refused)?;
@@ -207,6 +223,7 @@ fn kind_of(error: &LedgerError) -> &'static str {
         LedgerError::Full { .. } => kind::LEDGER_FULL,
         LedgerError::Empty
         | LedgerError::TooLong { .. }
+        | LedgerError::TooMany { .. }
         | LedgerError::NoSuchEntry { .. }
         | LedgerError::None => kind::LEDGER_REFUSED,
     }

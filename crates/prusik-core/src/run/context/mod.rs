@@ -38,6 +38,7 @@ pub(super) use self::view::{due, result_bytes_max};
 use super::group::{COMMIT_GROUP, UNDO_GROUP};
 use super::recall::RECALL;
 use crate::agent::{ContextPolicy, Tool};
+use crate::ids::Attempt;
 use crate::label::Label;
 
 /// Returns the tools that come with a context policy.
@@ -46,13 +47,13 @@ pub fn tools(policy: Option<&ContextPolicy>) -> Vec<Tool> {
     policy.record.then(ledger::tool).into_iter().chain([super::recall::tool()]).collect()
 }
 
-/// Returns the label of what a tool returns. What the core itself answers is trusted; what `recall`
-/// reads was labelled when it first came.
-pub fn label_of(tool: &str) -> Label {
+/// Returns the label of what a call brought. What the core itself answers is trusted, and so it is if
+/// the call never began: the model may have made its tool's name up. What `recall` reads was labelled
+/// when it first came, and the closing of a group tells what its own calls brought.
+pub fn label_of(tool: &str, attempt: Attempt) -> Label {
     match tool {
-        RECORD | RECALL | UNDO_GROUP => Label::trusted(),
-        // It answers with what the calls of the group returned.
-        COMMIT_GROUP => Label::of(COMMIT_GROUP),
+        RECORD | RECALL | UNDO_GROUP | COMMIT_GROUP => Label::trusted(),
+        _ if attempt == Attempt(0) => Label::trusted(),
         tool => Label::of(tool),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::recall::RECALL;
 use super::super::transcript::Transcript;
 use crate::event::{NamedHandle, Summary};
 use crate::ids::Turn;
@@ -34,6 +35,9 @@ pub(super) fn of(transcript: &Transcript, task: &str, through: Turn, bytes_max: 
             let (made, failed) = calls.entry(of.tool.as_str()).or_default();
             *made += 1;
             *failed += u32::from(result.is_error);
+            if of.tool == RECALL {
+                continue;
+            }
             let bytes = result.content.iter().map(|c| Content::bytes(c) as u64).sum();
             let (handle, what) = (of.call.to_string(), format!("result of {}", of.tool));
             results.push((bytes, NamedHandle { handle, what }));
@@ -60,24 +64,19 @@ pub(super) fn of(transcript: &Transcript, task: &str, through: Turn, bytes_max: 
 /// Drops what is oldest, of what is longest, until a summary is short enough. All of it can be
 /// recalled.
 fn shorten(mut summary: Summary, bytes_max: u64) -> Summary {
-    let lists: [fn(&mut Summary) -> &mut Vec<String>; 5] = [
-        |summary| &mut summary.done,
-        |summary| &mut summary.learned,
-        |summary| &mut summary.decided,
-        |summary| &mut summary.open,
-        |summary| &mut summary.files,
-    ];
     while bytes_of(&summary) > bytes_max {
-        let of_list = |list: &fn(&mut Summary) -> &mut Vec<String>, summary: &mut Summary| {
-            list(summary).iter().map(String::len).sum::<usize>()
-        };
         let handles: usize = summary.handles.iter().map(|h| h.handle.len() + h.what.len()).sum();
-        let longest = lists.iter().max_by_key(|list| of_list(list, &mut summary.clone()));
-        let Some(longest) = longest else { break };
-        if handles > of_list(longest, &mut summary) {
+        let Summary { done, learned, decided, open, files, .. } = &mut summary;
+        let lists = [done, learned, decided, open, files].into_iter();
+        let sized = lists.map(|list| (list.iter().map(String::len).sum::<usize>(), list));
+        let longest = sized.max_by_key(|(bytes, _)| *bytes);
+        if let Some((bytes, list)) = longest
+            && bytes >= handles
+            && !list.is_empty()
+        {
+            list.remove(0);
+        } else if !summary.handles.is_empty() {
             summary.handles.remove(0);
-        } else if !longest(&mut summary).is_empty() {
-            longest(&mut summary).remove(0);
         } else {
             let end = summary.asked.floor_char_boundary(summary.asked.len() / 2);
             summary.asked.truncate(end);

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::super::answer::unfenced;
+use super::super::recall::RECALL;
 use super::super::transcript::Transcript;
 use super::outline::bytes_of;
+use crate::agent::ContextPolicy;
 use crate::event::{CompactReason, RefusedSummary, Summary};
 use crate::ids::{CallId, Turn};
 use crate::json;
-use crate::message::{Block, Message, Role};
-use crate::model::{Answer, StopReason};
+use crate::message::{Block, Content, Message, Role};
+use crate::model::{Answer, ModelSpec, StopReason};
 
 /// The first line of the block that asks for a summary, at the end of the last message.
 pub const COMPACTION: &str = "[compaction]";
@@ -26,10 +28,29 @@ pub(in crate::run) struct SummaryWanted {
     pub refused: Option<Arc<RefusedSummary>>,
 }
 
+/// Problems of a summary that its model is told, and the longest of each in bytes: they are sent again.
+const PROBLEMS_MAX: usize = 8;
+const PROBLEM_BYTES_MAX: usize = 240;
+
 /// Returns the longest answer to a request for a summary, in tokens: a token is a byte at least, and
-/// half of them is generous.
-pub(in crate::run) fn tokens_max(bytes_max: u64) -> u64 {
-    bytes_max / 2
+/// half of them is generous. What a model thinks before it counts as well.
+pub(in crate::run) fn tokens_max(policy: &ContextPolicy, model: &ModelSpec) -> u64 {
+    policy.summary_bytes_max / 2 + u64::from(model.thinking_tokens.unwrap_or(0))
+}
+
+/// Returns the first problems, none longer than a sentence.
+pub(super) fn shortened(problems: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut problems = problems.into_iter();
+    let mut told: Vec<String> = problems.by_ref().take(PROBLEMS_MAX).collect();
+    for problem in told.iter_mut().filter(|problem| problem.len() > PROBLEM_BYTES_MAX) {
+        problem.truncate(problem.floor_char_boundary(PROBLEM_BYTES_MAX));
+        problem.push('…');
+    }
+    let more = problems.count();
+    if more > 0 {
+        told.push(format!("and {more} more of the kind"));
+    }
+    told
 }
 
 /// Returns the messages that ask for a summary: those of the turn, so that the provider finds them in
@@ -124,10 +145,10 @@ pub(super) fn read(
     }
     let summary: Summary = match serde_json::from_value(value) {
         Ok(summary) => summary,
-        Err(error) => return Err(vec![format!("it is not what was asked for: {error}")]),
+        Err(error) => return Err(shortened([format!("it is not what was asked for: {error}")])),
     };
     let problems = problems(&summary, transcript, bytes_max);
-    if problems.is_empty() { Ok(summary) } else { Err(problems) }
+    if problems.is_empty() { Ok(summary) } else { Err(shortened(problems)) }
 }
 
 fn problems(summary: &Summary, transcript: &Transcript, bytes_max: u64) -> Vec<String> {
@@ -160,14 +181,25 @@ pub(super) fn unknown_handles<'a>(summary: &'a Summary, transcript: &Transcript)
                 || names_handle(&replaced.brief, handle)
         })
     };
-    let shown = |handle: &str| {
-        handle.parse::<CallId>().is_ok_and(|call| {
-            let results = transcript.about().iter().flat_map(|about| &about.results);
-            results.into_iter().any(|result| result.call == call)
+    let shown = |handle: &str, call: CallId| {
+        let messages = transcript.messages().iter().zip(transcript.about());
+        messages.filter(|(_, about)| !about.results.is_empty()).any(|(message, about)| {
+            let blocks = message.content.iter().filter_map(|block| match block {
+                Block::ToolResult(result) => Some(result),
+                Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) => None,
+            });
+            blocks.zip(&about.results).any(|(result, of)| match of.tool.as_str() {
+                // What was found is named there; what was recalled is not kept a second time.
+                RECALL => result.content.iter().any(
+                    |content| matches!(content, Content::Text(text) if names_handle(text, handle)),
+                ),
+                _ => of.call == call,
+            })
         })
     };
-    let unknown = summary.handles.iter().map(|named| named.handle.as_str());
-    unknown.filter(|handle| !shown(handle) && !told(handle)).collect()
+    let named = summary.handles.iter().map(|named| named.handle.as_str());
+    let known = |handle: &str| handle.parse().is_ok_and(|call| shown(handle, call) || told(handle));
+    named.filter(|handle| !known(handle)).collect()
 }
 
 /// Returns whether a text has a handle as a word of its own.

@@ -11,7 +11,7 @@ use crate::budget::Budget;
 use crate::contract::{Contract, EffectClass};
 use crate::effect::Action;
 use crate::event::{CompactHow, ContextCompacted, Event, Invariant};
-use crate::ids::{RunId, Timestamp};
+use crate::ids::{Digest, RunId, Timestamp};
 use crate::input::{Input, Now};
 use crate::label::Label;
 use crate::ledger::{EntryKind, Note};
@@ -22,6 +22,8 @@ use crate::model::{
 use crate::outcome::{Refusal, Reply, ToolResult};
 use crate::run::transcript::Transcript;
 use crate::run::{Definition, Run, State};
+
+mod hostile;
 
 const TASK: &str = "Count the boxes, all of them.";
 
@@ -58,7 +60,8 @@ fn agent() -> Agent {
         context: Some(ContextPolicy {
             // Results are small here: turns have to go.
             summary_bytes_max: 1_500,
-            ..ContextPolicy::of_window(4_000, 400)
+            compact_at_percent: 60,
+            ..ContextPolicy::of_window(4_400, 400)
         }),
         ledger: vec![Note::new(EntryKind::Constraint, "Boxes with\nred lids count twice.")],
     }
@@ -71,6 +74,9 @@ struct Hand {
     asked: Option<Arc<ModelRequest>>,
     calls: Vec<crate::effect::ToolCall>,
     events: Vec<Event>,
+    refs: Vec<Digest>,
+    /// Bytes that the provider counts as one token.
+    per_token: u64,
 }
 
 impl Hand {
@@ -86,7 +92,15 @@ impl Hand {
             Budget::default(),
             Timestamp(1),
         );
-        let mut hand = Self { run, now: 1, asked: None, calls: Vec::new(), events: Vec::new() };
+        let mut hand = Self {
+            run,
+            now: 1,
+            asked: None,
+            calls: Vec::new(),
+            events: Vec::new(),
+            refs: Vec::new(),
+            per_token: 3,
+        };
         hand.input(Input::TimerFired);
         hand
     }
@@ -96,7 +110,7 @@ impl Hand {
         let at = Timestamp(self.now);
         let step = self.run.handle(input, Now { at, entropy: 0 }).expect("it is wanted");
         self.events.extend(step.events.iter().cloned());
-        self.run.apply(step);
+        self.refs.extend(self.run.apply(step).refs);
         while let Some(effect) = self.run.poll_effect(at) {
             match effect.action {
                 Action::CallModel(request) => self.asked = Some(request),
@@ -107,16 +121,22 @@ impl Hand {
     }
 
     fn asked(&mut self) -> Arc<ModelRequest> {
-        self.asked.take().expect("the model is asked")
+        let status = &self.run.state().status;
+        self.asked.take().unwrap_or_else(|| panic!("the model is not asked: {status:?}"))
     }
 
     fn answer(&mut self, content: Vec<Block>, stop: StopReason) {
         let request = self.asked();
         let bytes = serde_json::to_string(&request.messages).expect("messages").len() as u64;
+        let system = if self.per_token == 3 { 0 } else { request.system.len() as u64 };
         let answer = Answer {
             content,
             stop,
-            usage: Usage { input: bytes / 3, output: 20, ..Usage::default() },
+            usage: Usage {
+                input: (bytes + system) / self.per_token,
+                output: 20,
+                ..Usage::default()
+            },
             model: "m".to_owned(),
         };
         let (turn, attempt) = (request.turn, request.attempt);
@@ -139,10 +159,16 @@ impl Hand {
 
     /// Lets the run work until a summary is asked for.
     fn fill(&mut self) {
+        self.fill_then(|_| {});
+    }
+
+    /// Lets the run work until a summary is asked for; `soon` happens near the beginning.
+    fn fill_then(&mut self, soon: impl FnOnce(&mut Self)) {
         self.call("pay", json!({}), &Reply::Refused(Refusal::new("no money")));
         let decision =
             json!({"kind": "decision", "text": "Left to right.", "reason": "it is quicker"});
         self.call("record", decision, &Reply::not_sent("nobody is asked"));
+        soon(self);
         for n in 0..60 {
             if self.asked.as_ref().is_some_and(|request| request.purpose == Purpose::Summary) {
                 return;
@@ -204,6 +230,13 @@ impl Scene {
         let mut messages = self.after.messages().to_vec();
         change(Arc::make_mut(&mut messages[index]));
         self.after.set_messages(messages);
+        self.measure();
+    }
+
+    /// Lets the event say how large the prompt is.
+    fn measure(&mut self) {
+        let messages = super::size::bytes_of_all(self.after.messages());
+        self.event.bytes_after = self.definition.prompt_bytes() + messages;
     }
 }
 
@@ -251,6 +284,7 @@ fn every_broken_invariant_is_found() {
         (Invariant::Recall, "nothing can be recalled", |scene| {
             let agent = Agent { context: None, ..scene.definition.agent().clone() };
             scene.definition = Arc::new(Definition::new(agent));
+            scene.measure();
         }),
         (Invariant::Recall, "a folded result does not say how to read it", |scene| {
             let shown = scene.after.about().iter().rev().find_map(|about| about.results.first());
@@ -263,6 +297,17 @@ fn every_broken_invariant_is_found() {
             scene.spoil(0, |head| replace(&mut head.content[2], "look", "nobody"));
         }),
         (Invariant::Budget, "it is too large", |scene| scene.room = 500),
+        (Invariant::Budget, "it is larger than it says", |scene| {
+            scene.after.set_messages({
+                let mut messages = scene.after.messages().to_vec();
+                Arc::make_mut(&mut messages[0]).content.push(Block::Text("more".to_owned()));
+                messages
+            });
+        }),
+        (Invariant::Recall, "a word of the ledger is called a handle", |scene| {
+            let replaced = scene.event.replaced.as_mut().unwrap();
+            replaced.summary.handles[0].handle = "lids".to_owned();
+        }),
     ];
     let mut found = BTreeSet::new();
     for (invariant, what, fault) in faults {
