@@ -34,7 +34,7 @@ pub use self::failed::Failed;
 pub use self::fork::{ForkError, fork};
 pub use self::group::{COMMIT_GROUP, OpenGroup, UNDO_GROUP};
 pub use self::program::{AgentLoop, Phase, Program};
-pub use self::recall::{RECALL, RECALL_BYTES_MAX};
+pub use self::recall::{RECALL, RECALL_BYTES_MAX, RECALL_BYTES_MIN};
 pub use self::state::{Call, Stage, State, Status};
 pub use self::transcript::{About, ResultOf, Transcript, calls_of, text_of};
 use crate::budget::Budget;
@@ -553,7 +553,7 @@ impl Run {
             }
             timeout_ms = held.tool.contract.timeout_ms;
             let policy = self.definition.agent().context.as_ref();
-            result_bytes_max = context::result_bytes_max(&self.state, policy, &held.tool.contract);
+            result_bytes_max = context::result_bytes_max(&self.state, policy, &held.tool);
         }
         ToolCall {
             call: id,

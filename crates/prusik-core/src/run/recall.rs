@@ -14,6 +14,9 @@ pub const RECALL: &str = "recall";
 /// cut into a head and a tail again.
 pub const RECALL_BYTES_MAX: u64 = Contract::RESULT_BYTES_MAX;
 
+/// Room that a [`RECALL`] always has, in bytes: what its answer says of itself must fit.
+pub const RECALL_BYTES_MIN: u64 = 4 * 1024;
+
 /// Longest pattern, path or question, in bytes. Whoever performs the call relies on it.
 const WORDS_CHARS_MAX: u64 = 400;
 

@@ -190,7 +190,7 @@ impl Draft<'_> {
     /// Keeps of a result what the context has room for; the rest is kept beside the journal.
     fn limited(&mut self, id: CallId, held: &Held, result: ToolResult) -> ToolResult {
         let policy = self.definition.agent().context.as_ref();
-        let bytes_max = context::result_bytes_max(&self.state, policy, &held.tool.contract);
+        let bytes_max = context::result_bytes_max(&self.state, policy, &held.tool);
         let read_by = if policy.is_some() { ReadBy::Recall(id) } else { ReadBy::Name };
         let (result, blob) = result.readable().limited(read_by, bytes_max);
         self.blobs.extend(blob);

@@ -239,7 +239,12 @@ impl State {
             Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),
             Event::CompensationStarted(started) => self.compensation_started(started),
             Event::CompensationPlanned(planned) => self.compensation_planned(planned),
-            Event::GroupClosingStarted(closing) => self.group_closing_started(closing),
+            Event::GroupClosingStarted(closing) => {
+                for call in &closing.calls {
+                    self.draw_on(&Label::of(&call.tool));
+                }
+                self.group_closing_started(closing);
+            }
             Event::CancelRequested(wish) => self.cancelling = Some(Arc::new(wish.clone())),
             Event::ModelFailed(failed) => {
                 // A request for a summary is longer than the prompt, and often another model's.
@@ -452,11 +457,7 @@ impl State {
             self.precious_seq = self.seq;
         }
         self.failed.completed(call, completed, contract);
-        // What the runtime makes of a group is told with the group's own call.
         let label = label_of(&call.tool, completed.attempt);
-        if !self.label.covers(&label) {
-            Arc::make_mut(&mut self.label).join(&label);
-        }
         // The model sees what it asked for, and nothing of what the runtime makes of it.
         if !is_planned(completed.call) {
             let shown = completed.outcome.render("", &call.tool);
@@ -464,6 +465,7 @@ impl State {
             let digest = same_call(call, &completed.outcome);
             let tool = Arc::from(call.tool.as_str());
             self.count_repeat(digest, tool);
+            self.draw_on(&label);
         }
         match &mut self.program {
             Program::Compensation(compensation) => {
@@ -479,6 +481,13 @@ impl State {
                 Program::Agent(agent) => agent.calls_closed(any_started),
                 Program::Compensation(compensation) => compensation.calls_closed(),
             }
+        }
+    }
+
+    /// Something came in that the model may draw on from now on.
+    fn draw_on(&mut self, label: &Label) {
+        if !self.label.covers(label) {
+            Arc::make_mut(&mut self.label).join(label);
         }
     }
 

@@ -31,8 +31,6 @@ use self::history::{Entry, History, Name, Wish};
 use self::path::Path;
 use self::rank::{Asked, Ranking};
 
-/// Least room for an answer, in bytes: what it says of itself must fit.
-const BYTES_MIN: usize = 8 * 1024;
 /// Longest page of a text, in bytes.
 const PAGE_BYTES_MAX: usize = 16 * 1024;
 /// Longest list of finds, in bytes.
@@ -94,7 +92,8 @@ pub(crate) fn too_slow(timeout_ms: u64) -> Refusal {
 
 /// Answers a call of [`RECALL`](prusik_core::run::RECALL) from the records `1..=through` of `run`.
 ///
-/// `bytes_max` bounds the result; less than [`BYTES_MIN`] is taken as that.
+/// `bytes_max` bounds the result, and is at least
+/// [`RECALL_BYTES_MIN`](prusik_core::run::RECALL_BYTES_MIN).
 pub(crate) async fn recall(
     store: Arc<dyn Store>,
     run: RunId,
@@ -102,8 +101,7 @@ pub(crate) async fn recall(
     arguments: Value,
     bytes_max: usize,
 ) -> Reply {
-    let room = bytes_max.max(BYTES_MIN);
-    let journal = Journal { store, run, through, room };
+    let journal = Journal { store, run, through, room: bytes_max };
     match journal.answer(arguments).await {
         Ok(result) => Reply::Returned(result),
         Err(Problem::Refused { kind, message }) => Reply::Refused(Refusal::of_kind(kind, message)),

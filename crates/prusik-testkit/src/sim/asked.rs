@@ -249,9 +249,10 @@ fn turns_shown(messages: &[Arc<Message>], memory: &Memory) -> Option<String> {
 }
 
 fn is_handle_of(result: &ToolResultBlock, call: CallId) -> bool {
-    let reads = format!("{{\"handle\":\"{call}\"}} reads it]");
-    matches!(result.content.as_slice(), [Content::Text(text)]
-        if text.starts_with("[folded: ") && text.ends_with(&reads))
+    let by_handle = format!("{{\"handle\":\"{call}\"}} reads it]");
+    let again = format!("as call {call} asked for it reads it]");
+    matches!(result.content.as_slice(), [Content::Text(text)] if text.starts_with("[folded: ")
+        && (text.ends_with(&by_handle) || text.ends_with(&again)))
 }
 
 /// Returns what is wrong with what the request is for.

@@ -109,7 +109,10 @@ impl Memory {
 
     /// Returns the handles that a summary may name.
     pub fn handles(&self) -> Vec<String> {
-        let shown = self.calls_after(self.through).filter(|(_, seen)| seen.bytes.is_some());
+        let shown = self.calls_after(self.through).filter(|(_, seen)| {
+            // What was recalled is not kept a second time.
+            seen.bytes.is_some() && seen.tool != RECALL
+        });
         shown.map(|(call, _)| call.to_string()).chain(self.told.iter().cloned()).collect()
     }
 

@@ -15,8 +15,8 @@ use crate::ledger::{
 };
 use crate::outcome::{Failure, Outcome, ToolResult, kind};
 
-/// What is kept of a word that is too long for an entry, in bytes.
-const WORD_BYTES_KEPT: usize = 600;
+/// What is kept of a word that has no room, in bytes.
+const WORD_BYTES_KEPT: usize = 300;
 
 /// The call that records an entry in the ledger.
 pub const RECORD: &str = "record";
@@ -125,23 +125,23 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Keeps what a person said to the model: it must outlive the turn that it was said in. Of a long
-    /// text the beginning is kept, and where the rest is.
+    /// Keeps what a person said to the model: it must outlive the turn that it was said in. Of what has
+    /// no room the beginning is kept, and where the rest is.
     pub(in crate::run) fn keep_word(&mut self, by: &str, text: &str) -> Result<(), Rejected> {
         if self.policy().is_none() {
             return Ok(());
         }
-        let (note, author) = if text.len() > ENTRY_BYTES_MAX {
-            let end = text.floor_char_boundary(WORD_BYTES_KEPT);
+        let (word, label) = (Author::Word(by.to_owned()), Label::trusted());
+        let kept = self.record(Note::new(EntryKind::Goal, text), word, label, None);
+        if matches!(kept, Err(LedgerError::TooLong { .. } | LedgerError::Full { .. })) {
+            let end = text.floor_char_boundary(text.len().min(WORD_BYTES_KEPT));
             let gist = format!(
                 "{}… (the beginning of what {by} said; `recall` finds all of it)",
                 &text[..end]
             );
-            (Note::new(EntryKind::Goal, gist), Author::Person(by.to_owned()))
-        } else {
-            (Note::new(EntryKind::Goal, text), Author::Word(by.to_owned()))
-        };
-        self.record(note, author, Label::trusted(), None)?;
+            let person = Author::Person(by.to_owned());
+            self.record(Note::new(EntryKind::Goal, gist), person, Label::trusted(), None)?;
+        }
         Ok(())
     }
 

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::State;
 use super::super::group::is_planned;
-use crate::agent::ContextPolicy;
-use crate::contract::Contract;
+use super::super::recall::{RECALL, RECALL_BYTES_MIN};
+use crate::agent::{ContextPolicy, Tool};
+
 use crate::event::{CompactReason, ContextCompacted};
 use crate::ids::{Seq, Turn};
 use crate::label::Label;
@@ -89,17 +90,21 @@ pub(in crate::run) fn due(state: &State, policy: Option<&ContextPolicy>) -> Opti
     (state.context.in_window() > threshold).then_some(CompactReason::Threshold)
 }
 
+/// Room that every result has, in bytes.
+const RESULT_BYTES_MIN: u64 = 512;
+
 /// Returns the largest result that a call may put into the context: what its contract says, and no
-/// more than its share of what one turn may bring.
+/// more than its share of what one turn may bring. What is recalled comes in whole pages.
 pub(in crate::run) fn result_bytes_max(
     state: &State,
     policy: Option<&ContextPolicy>,
-    contract: &Contract,
+    tool: &Tool,
 ) -> u64 {
-    const RESULT_BYTES_MIN: u64 = 512;
+    let contract = &tool.contract;
+    let least = if tool.name == RECALL { RECALL_BYTES_MIN } else { RESULT_BYTES_MIN };
     let Some(policy) = policy else { return contract.result_bytes_max };
     let calls = state.calls.keys().filter(|id| !is_planned(**id)).count().max(1) as u64;
     let turn_bytes =
         percent(state.view.room(policy), ContextPolicy::TURN_PERCENT).saturating_mul(3);
-    contract.result_bytes_max.min((turn_bytes / calls).max(RESULT_BYTES_MIN))
+    contract.result_bytes_max.min((turn_bytes / calls).max(least))
 }

@@ -129,9 +129,7 @@ fn a_person_is_heard_when_the_ledger_is_full() {
     let kept = entries.last().expect("there are some");
     assert_eq!(kept.author, Author::Person("ann".to_owned()));
     assert!(kept.note.text.starts_with("Count the blue ones, too.") && kept.note.text.len() < 800);
-    let Event::EntryRecorded(_) = hand.events.iter().rev().nth(1).unwrap() else {
-        panic!("{:?}", hand.events)
-    };
+    assert!(texts(&hand).contains(&long), "the model is told all of it");
 }
 
 /// A contract keeps what a hostile tool says. It reads as one entry, with its label before it.

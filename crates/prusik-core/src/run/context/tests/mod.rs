@@ -85,11 +85,12 @@ impl Hand {
     }
 
     fn with(agent: Agent) -> Self {
+        let budget = agent.budget;
         let (run, _) = Run::start(
             Arc::new(Definition::new(agent)),
             RunId::new("r"),
             TASK.to_owned(),
-            Budget::default(),
+            budget,
             Timestamp(1),
         );
         let mut hand = Self {
