@@ -21,7 +21,7 @@ pub use cassette::{Cassette, CassetteError, CassetteMode};
 pub use config::{ConnectError, DEFAULT_IDLE_TIMEOUT_MS, KeyRef, ModelConfig, Server};
 pub use openai::{DEFAULT_BASE_URL as OPENAI_BASE_URL, MaxTokensField};
 pub use script::{Played, Script, ScriptError, ScriptedModel, UsageSource, purpose_of, turn_asked};
-pub use windows::{Window, cache_min_tokens, window_of};
+pub use windows::{Window, window_of};
 
 /// Answers prompts.
 ///

@@ -220,40 +220,6 @@ const OPEN: &[Row] = &[
     ("deepseek-reasoner", "", 131_072, None),
 ];
 
-/// The fewest tokens from which on Anthropic caches a prompt.
-///
-/// Source: "Cache limitations" in
-/// <https://platform.claude.com/docs/en/build-with-claude/prompt-caching>. It does not grow with
-/// the version, and not with the size.
-const CACHED_FROM: &[(&str, u64)] = &[
-    ("claude-fable-5-1", 512),
-    ("claude-mythos-5-1", 512),
-    ("claude-fable-5", 512),
-    ("claude-mythos-5", 512),
-    ("claude-mythos-preview", 2_048),
-    ("claude-opus-5-5", 512),
-    ("claude-opus-5", 512),
-    ("claude-opus-4-8", 1_024),
-    ("claude-opus-4-7", 2_048),
-    ("claude-opus-4-6", 4_096),
-    ("claude-opus-4-5", 4_096),
-    ("claude-opus-4-1", 1_024),
-    ("claude-opus-4-0", 1_024),
-    ("claude-opus-4", 1_024),
-    ("claude-sonnet-5-5", 512),
-    ("claude-sonnet-5", 1_024),
-    ("claude-sonnet-4-6", 1_024),
-    ("claude-sonnet-4-5", 1_024),
-    ("claude-sonnet-4-0", 1_024),
-    ("claude-sonnet-4", 1_024),
-    ("claude-haiku-4-5", 4_096),
-    ("claude-3-7-sonnet", 1_024),
-    ("claude-3-5-sonnet", 1_024),
-    ("claude-3-5-haiku", 2_048),
-    ("claude-3-opus", 1_024),
-    ("claude-3-haiku", 2_048),
-];
-
 /// Words in the names of models that share a family's name and not its window: they make or read
 /// sound and pictures, or make no text at all.
 const OTHER_KINDS: [&str; 10] = [
@@ -282,14 +248,6 @@ pub fn window_of(model: &str) -> Option<Window> {
     let (_, _, tokens, answer_tokens_max) =
         fitting.max_by_key(|(start, word, ..)| (start.len(), word.len()))?;
     Some(Window { tokens: *tokens, answer_tokens_max: *answer_tokens_max })
-}
-
-/// Returns how long a prompt must be, in tokens, for Anthropic to cache it; none for models of
-/// others, and for those of whom it is not known.
-pub fn cache_min_tokens(model: &str) -> Option<u64> {
-    let name = Name::of(model);
-    let fitting = CACHED_FROM.iter().filter(|(start, _)| name.is_of(start));
-    fitting.max_by_key(|(start, _)| start.len()).map(|(_, tokens)| *tokens)
 }
 
 /// A model's name as the table writes it: lower case, without what gateways put before it.

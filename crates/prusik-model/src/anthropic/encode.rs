@@ -162,8 +162,8 @@ fn prompt(request: &ModelRequest) -> Body<'_> {
 /// The API caches prefixes in the order tools, system, messages. What is written is one entry for
 /// each marker: the prefix that ends there, and no other. What is read is the longest prefix that an
 /// earlier request has written, looked for from each marker backwards over 20 blocks at most (a row
-/// of calls or of results counts as one). A prefix below the model's least length is not cached
-/// (`cache_min_tokens`). So the markers stand:
+/// of calls or of results counts as one). A prefix below the model's least length is not cached. So
+/// the markers stand:
 ///
 /// - At the end of the system prompt, which covers the tools before it. It is the same for every
 ///   run of an agent. Only where there is no system prompt does the last tool need a marker.

@@ -21,7 +21,6 @@ fn names_of_a_provider_and_of_its_gateways_mean_the_same_model() {
         " Claude-Opus-4-5 ",
     ] {
         assert_eq!(window_of(name), opus, "{name}");
-        assert_eq!(cache_min_tokens(name), Some(4_096), "{name}");
     }
 }
 
@@ -98,26 +97,6 @@ fn what_is_not_in_the_table_is_unknown() {
         "not-gpt-4o",
     ] {
         assert_eq!(window_of(name), None, "{name}");
-        assert_eq!(cache_min_tokens(name), None, "{name}");
-    }
-}
-
-#[test]
-fn the_shortest_prompt_that_is_cached_depends_on_the_model() {
-    for (name, expected) in [
-        ("claude-opus-5-5", Some(512)),
-        ("claude-fable-5-1", Some(512)),
-        ("claude-sonnet-4-5-20250929", Some(1_024)),
-        ("claude-opus-4-8", Some(1_024)),
-        ("claude-opus-4-20250514", Some(1_024)),
-        ("claude-opus-4-7", Some(2_048)),
-        ("claude-3-haiku-20240307", Some(2_048)),
-        ("claude-haiku-4-5", Some(4_096)),
-        // Its window is known, this is not.
-        ("claude-haiku-5-5", None),
-        ("gpt-5", None),
-    ] {
-        assert_eq!(cache_min_tokens(name), expected, "{name}");
     }
 }
 
