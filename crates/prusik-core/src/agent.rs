@@ -36,6 +36,40 @@ pub struct Agent {
     /// What the ledger begins with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledger: Vec<Note>,
+    /// What calls are held to once something from outside has been read. None for agents that were
+    /// defined before there was such a thing, and for those whose project says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containment: Option<Containment>,
+}
+
+/// What calls are held to once something from outside has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Containment {
+    /// Whether the model is given a tool to lay down a plan with.
+    pub plan: bool,
+    /// What becomes of a call that no plan foresees.
+    pub unplanned: Unplanned,
+    /// How long a question to a person is good for, in milliseconds.
+    pub expires_ms: u64,
+}
+
+impl Default for Containment {
+    fn default() -> Self {
+        const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+        Self { plan: true, unplanned: Unplanned::Refuse, expires_ms: WEEK_MS }
+    }
+}
+
+/// What becomes of a call that no plan foresees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unplanned {
+    /// It is refused, and the model is told how to go on: who can raise questions at will can have one
+    /// of them answered wrongly.
+    #[default]
+    Refuse,
+    /// A person is asked.
+    Ask,
 }
 
 /// How the context is kept within the model's window.

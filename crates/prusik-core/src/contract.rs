@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::expr::Expr;
+use crate::grant::ArgumentTerm;
 use crate::ledger::EntryKind;
 
 /// What a call does to the world.
@@ -116,6 +117,57 @@ pub struct RecordTerm {
     pub when: Option<Expr>,
 }
 
+/// Who can have written what a tool returns.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Returns {
+    /// Anybody.
+    #[default]
+    Untrusted,
+    /// Nobody from outside.
+    Trusted,
+    /// Nobody from outside, but for what stands in these places of a structured result: keys, with
+    /// points between, and `*` for all items of a list.
+    TrustedBut(Vec<String>),
+}
+
+impl Returns {
+    /// Returns whether nothing in a result can have been written by an outsider.
+    pub fn vouch_for(&self, result: &Value) -> bool {
+        match self {
+            Self::Untrusted => false,
+            Self::Trusted => true,
+            // Of what has no structure no part can be told from another.
+            Self::TrustedBut(places) => {
+                (result.is_object() || result.is_array())
+                    && places.iter().all(|place| !holds_something(result, place))
+            }
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Returns whether something stands in a place of a value.
+fn holds_something(value: &Value, place: &str) -> bool {
+    let (first, rest) = place.split_once('.').map_or((place, ""), |(first, rest)| (first, rest));
+    let inside = |value: &Value| match rest {
+        "" => !matches!(value, Value::Null),
+        rest => holds_something(value, rest),
+    };
+    match (value, first) {
+        (Value::Array(items), "*") => items.iter().any(inside),
+        (Value::Object(map), "*") => map.values().any(inside),
+        (Value::Object(map), key) => map.get(key).is_some_and(inside),
+        (Value::Array(items), key) => {
+            key.parse::<usize>().is_ok_and(|index| items.get(index).is_some_and(inside))
+        }
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), _) => false,
+    }
+}
+
 /// How often and how soon a failed attempt is repeated: exponential, with full jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
@@ -166,6 +218,18 @@ pub struct Contract {
     /// What of a result the run must not forget.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<RecordTerm>,
+    /// What the arguments decide. What is not named here says who or what is affected.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arguments: BTreeMap<String, ArgumentTerm>,
+    /// Who can have written its results.
+    #[serde(default, skip_serializing_if = "Returns::is_default")]
+    pub returns: Returns,
+    /// Whether the arguments of a read leave the machine, so that it could carry something out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leaves: bool,
+    /// How many people must say yes when a call is asked about.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub people: u32,
     /// Whether a result that says nothing is a failure.
     #[serde(default, skip_serializing_if = "is_false")]
     pub empty_fails: bool,
@@ -175,6 +239,15 @@ pub struct Contract {
     pub result_bytes_max: u64,
     /// Whether calls of this tool may run beside other calls of the same turn. Reads always may.
     pub parallel: bool,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_one(value: &u32) -> bool {
+    *value == 1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -196,6 +269,10 @@ impl Contract {
             failures: BTreeMap::new(),
             deny: BTreeMap::new(),
             records: Vec::new(),
+            arguments: BTreeMap::new(),
+            returns: Returns::Untrusted,
+            leaves: false,
+            people: 1,
             empty_fails: false,
             timeout_ms: Self::TIMEOUT_MS,
             retry: RetryPolicy::TOOL,

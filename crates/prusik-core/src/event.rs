@@ -3,6 +3,7 @@
 //! The JSON of these types is the journal's format and a promise: golden files pin it. A field may
 //! be added with a default; nothing may be renamed, removed or given a new meaning.
 
+mod contain;
 mod context;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,6 +14,7 @@ use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
 use crate::message::Block;
 use crate::model::{ModelError, StopReason, Usage};
 use crate::outcome::{Failure, Outcome};
+pub use contain::{ApprovalAnswered, ApprovalRequested, Decision, GrantSpent, PlanMade};
 pub use context::{
     CompactHow, CompactReason, CompactionRequested, CompactionStarted, ContextCompacted,
     EntryRecorded, Invariant, NamedHandle, RefusedSummary, Replaced, Summary, SummaryAnswered,
@@ -70,6 +72,14 @@ pub enum Event {
     SummaryAnswered(SummaryAnswered),
     /// The context was made smaller.
     ContextCompacted(ContextCompacted),
+    /// The model laid down what it will do, before it read anything from outside.
+    PlanMade(PlanMade),
+    /// A call was made that a grant covers.
+    GrantSpent(GrantSpent),
+    /// A person is asked whether a call may be made.
+    ApprovalRequested(ApprovalRequested),
+    /// A person answered that.
+    ApprovalAnswered(ApprovalAnswered),
     /// The last event of every run that ended, unless it is compensated afterwards.
     RunFinished(RunFinished),
 }
@@ -258,6 +268,8 @@ pub enum ParkReason {
     Budget { kind: BudgetKind, limit: u64, spent: u64 },
     /// These calls may or may not have landed; a person must settle them.
     InDoubt { calls: Vec<CallId> },
+    /// A person is asked whether these calls may be made.
+    Approval { calls: Vec<CallId> },
     /// The same call kept having the same result.
     Loop { tool: String, times: u32 },
     /// The model cannot be used until somebody changes something.

@@ -1,8 +1,8 @@
 //! Inputs: what can happen to a run. [`Run::handle`](crate::run::Run::handle) turns them into events.
 
 use crate::budget::Budget;
-use crate::event::Verdict;
-use crate::ids::{Attempt, CallId, Turn};
+use crate::event::{Decision, Verdict};
+use crate::ids::{Attempt, CallId, Digest, Turn};
 use crate::ledger::{EntryId, LedgerError, Note};
 use crate::model::{Answer, ModelError};
 use crate::outcome::Reply;
@@ -47,6 +47,14 @@ pub enum Input {
         call: CallId,
         verdict: Verdict,
         by: String,
+    },
+    /// A person answers whether a call may be made.
+    Decided {
+        call: CallId,
+        /// What was asked.
+        digest: Digest,
+        by: String,
+        decision: Decision,
     },
     BudgetRaised {
         budget: Budget,
@@ -101,6 +109,20 @@ pub enum Rejected {
         "the context of this run is not compacted: its agent was defined before there was such a thing"
     )]
     NoCompaction,
+    #[error("nobody is asked about call {call}: it was answered, or is not waiting")]
+    NotAsked { call: CallId },
+    #[error(
+        "call {call} is not what you were shown: look at it again with `prusik inbox`, and answer that"
+    )]
+    OtherQuestion { call: CallId },
+    #[error("{by} has approved call {call} already; it takes somebody else, too")]
+    SamePerson { call: CallId, by: String },
+    #[error("the question about call {call} is void: it was not answered in time")]
+    Expired { call: CallId },
+    #[error("{tool} does not take these arguments: {problem}")]
+    InvalidArguments { tool: String, problem: String },
+    #[error("{} waits for an approval; `prusik inbox` shows what for", list(.calls))]
+    StillAsked { calls: Vec<CallId> },
     #[error("nobody has said yet whether {} landed; `prusik settle` first", list(.calls))]
     StillInDoubt { calls: Vec<CallId> },
     #[error("the run is at its {kind} ceiling ({spent} of {limit}); raise it to go on")]

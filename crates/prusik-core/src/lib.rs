@@ -29,6 +29,7 @@ pub mod contract;
 pub mod effect;
 pub mod event;
 pub mod expr;
+pub mod grant;
 pub mod ids;
 pub mod input;
 pub mod json;

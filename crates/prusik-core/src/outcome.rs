@@ -261,11 +261,13 @@ pub mod kind {
     pub const LEDGER_FULL: &str = "ledger_full";
     /// The entry is none that the ledger takes.
     pub const LEDGER_REFUSED: &str = "ledger_refused";
+    /// The plan comes too late, or names what the agent has not.
+    pub const PLAN_REFUSED: &str = "plan_refused";
     /// The group could not take as a whole; what it did was undone.
     pub const GROUP_UNDONE: &str = "group_undone";
 
     /// What only the runtime says of a call: no contract may give these another meaning.
-    pub const RESERVED: [&str; 11] = [
+    pub const RESERVED: [&str; 12] = [
         TOOL_ERROR,
         INVALID_ARGUMENTS,
         UNKNOWN_TOOL,
@@ -277,6 +279,7 @@ pub mod kind {
         GROUP_UNDONE,
         LEDGER_FULL,
         LEDGER_REFUSED,
+        PLAN_REFUSED,
     ];
 }
 

@@ -197,6 +197,7 @@ fn agent(catalogue: &Catalogue) -> Agent {
         groups: Vec::new(),
         context: None,
         ledger: Vec::new(),
+        containment: None,
         name: "clerk".to_owned(),
         system: String::new(),
         model: ModelSpec {

@@ -82,6 +82,7 @@ pub fn agent(effect: EffectClass) -> Agent {
         groups: Vec::new(),
         context: None,
         ledger: Vec::new(),
+        containment: None,
         on_failure: agent::OnFailure::Leave,
         name: "bench".to_owned(),
         system: "You look items up, one at a time, until you are told to stop.".to_owned(),

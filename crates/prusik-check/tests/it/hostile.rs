@@ -28,6 +28,7 @@ fn agent(tools: Vec<Tool>) -> Agent {
         groups: Vec::new(),
         context: None,
         ledger: Vec::new(),
+        containment: None,
         name: HOSTILE[0].to_owned(),
         system: String::new(),
         model: ModelSpec {

@@ -147,7 +147,9 @@ impl Draft<'_> {
             self.not_started(id, kind::INVALID_ARGUMENTS, message, at);
         }
         self.record_entries();
+        self.make_plans();
         self.deny_calls();
+        self.gate_calls();
     }
 
     /// Refuses the calls that a rule of the project forbids. A rule that cannot be evaluated forbids.

@@ -94,7 +94,7 @@ impl Draft<'_> {
         self.end(Ending::Cancelled { by, reason, in_doubt, kept });
     }
 
-    fn park(&mut self, reason: ParkReason) {
+    pub(super) fn park(&mut self, reason: ParkReason) {
         self.emit(Event::RunParked(RunParked { reason }));
     }
 
@@ -132,7 +132,12 @@ impl Draft<'_> {
             // What was asked for was paid for: it is too late to decide whether to ask.
             Phase::Asking { .. } if self.model_under_way => false,
             Phase::Asking { .. } => self.before_asking(),
-            Phase::Acting => self.mind_groups() || self.start_calls() || self.park_in_doubt(),
+            Phase::Acting => {
+                self.mind_groups()
+                    || self.start_calls()
+                    || self.park_in_doubt()
+                    || self.park_for_approval()
+            }
             Phase::Answered => false,
         }
     }
@@ -234,7 +239,7 @@ impl Draft<'_> {
                         return ready;
                     }
                     Stage::Waiting => ready.push(*id),
-                    Stage::InDoubt { .. } => return ready,
+                    Stage::InDoubt { .. } | Stage::Asked => return ready,
                     Stage::Started { .. } | Stage::Probing { .. } | Stage::Done => {}
                 }
             }
@@ -254,7 +259,7 @@ impl Draft<'_> {
     }
 
     /// Returns whether some call is performed, or will be without anybody's doing.
-    fn calls_go_on(&self) -> bool {
+    pub(super) fn calls_go_on(&self) -> bool {
         performable(self.definition, &self.state)
             .any(|(_, call)| matches!(call.stage, Stage::Started { .. } | Stage::Probing { .. }))
     }
@@ -281,6 +286,13 @@ impl Draft<'_> {
             Status::Parked(ParkReason::Budget { kind, .. }) => {
                 if let Some((spent, limit)) = budget::exhausted(&self.state, *kind) {
                     return Err(Rejected::StillOverBudget { kind: *kind, spent, limit });
+                }
+            }
+            Status::Parked(ParkReason::Approval { .. }) => {
+                self.expire_questions();
+                let calls: Vec<CallId> = self.state.authority.asked.keys().copied().collect();
+                if !calls.is_empty() {
+                    return Err(Rejected::StillAsked { calls });
                 }
             }
             Status::Parked(_) => {}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::contain::Trust;
 use crate::agent::{Agent, Tool};
 use crate::ids::Digest;
 use crate::model::{ModelSpec, ToolDecl};
@@ -16,6 +17,7 @@ pub struct Definition {
     output: Option<Schema>,
     pub(super) model: Arc<ModelSpec>,
     summarizer: Arc<ModelSpec>,
+    pub(super) trust: Arc<Trust>,
     pub(super) system: Arc<str>,
     pub(super) declarations: Arc<[ToolDecl]>,
 }
@@ -31,7 +33,8 @@ impl Definition {
     pub fn new(agent: Agent) -> Self {
         let closers = super::group::closers(&agent.groups);
         let of_context = super::context::tools(agent.context.as_ref());
-        let tools = agent.tools.iter().chain(&closers).chain(&of_context);
+        let plan = super::contain::tool(&agent);
+        let tools = agent.tools.iter().chain(&closers).chain(&of_context).chain(&plan);
         let shown = tools.clone().filter(|tool| tool.shown);
         let declarations = shown.map(Tool::declaration).map(sorted).collect();
         let tools = tools
@@ -48,6 +51,7 @@ impl Definition {
             output: agent.output.as_ref().map(Schema::new),
             summarizer: summarizer.map_or_else(|| Arc::clone(&model), Arc::new),
             model,
+            trust: Arc::new(Trust::of(&agent)),
             system: Arc::from(agent.system.as_str()),
             declarations,
             agent,

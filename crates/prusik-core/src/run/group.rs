@@ -444,7 +444,7 @@ impl Draft<'_> {
         call.is_some_and(|call| match call.stage {
             Stage::Probing { .. } | Stage::InDoubt { .. } => true,
             Stage::Started { .. } => call.haunted,
-            Stage::Waiting | Stage::Done => false,
+            Stage::Waiting | Stage::Asked | Stage::Done => false,
         })
     }
 

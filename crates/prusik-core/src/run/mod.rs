@@ -7,6 +7,7 @@ mod answer;
 mod budget;
 mod changes;
 mod compensate;
+mod contain;
 mod context;
 mod decide;
 mod definition;
@@ -28,6 +29,7 @@ use serde_json::Value;
 pub use self::changes::Changes;
 pub use self::compensate::{Compensation, undo_preview};
 pub use self::context::tools as context_tools;
+pub use self::contain::{Asked, Authority, PLAN};
 pub use self::context::{COMPACTION, HISTORY, RECORD, View, bytes_of, label_of};
 pub use self::definition::Definition;
 pub use self::failed::Failed;
@@ -321,6 +323,7 @@ impl Run {
             Input::Recovered { .. } if !self.under_way.is_empty() => Err(Rejected::Stale),
             Input::Recovered { .. }
             | Input::Settled { .. }
+            | Input::Decided { .. }
             | Input::BudgetRaised { .. }
             | Input::Noted { .. }
             | Input::CompactionRequested { .. } => Ok(()),
@@ -528,6 +531,7 @@ impl Run {
                     Action::Probe { call: id, probe }
                 }
                 Stage::Waiting
+                | Stage::Asked
                 | Stage::Started { .. }
                 | Stage::Probing { .. }
                 | Stage::InDoubt { .. }
@@ -592,7 +596,7 @@ impl Run {
                 Stage::Probing { attempt, not_before, .. } => {
                     (EffectId::Probe { call, attempt }, not_before)
                 }
-                Stage::Waiting | Stage::InDoubt { .. } | Stage::Done => return None,
+                Stage::Waiting | Stage::Asked | Stage::InDoubt { .. } | Stage::Done => return None,
             };
             (!self.under_way.contains(&id)).then_some(not_before)
         });
@@ -656,6 +660,9 @@ fn decide(draft: &mut Draft<'_>, input: Input) -> Result<(), Rejected> {
             }
         }
         Input::Settled { call, verdict, by } => draft.settled(call, verdict, &by)?,
+        Input::Decided { call, digest, by, decision } => {
+            draft.decided(call, digest, by, decision)?;
+        }
         Input::BudgetRaised { budget, by } => {
             draft.emit(Event::BudgetRaised(BudgetRaised { budget, by }));
         }

@@ -180,6 +180,10 @@ impl AgentLoop {
             | Event::GroupClosingStarted(_)
             | Event::CancelRequested(_)
             | Event::EntryRecorded(_)
+            | Event::PlanMade(_)
+            | Event::GrantSpent(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalAnswered(_)
             | Event::CompactionRequested(_)
             | Event::RunFinished(_) => {}
         }

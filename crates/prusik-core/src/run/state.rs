@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::context::{ContextSize, View, bytes_of, head, label_of};
+use super::contain::Authority;
+use super::context::{ContextSize, View, bytes_of, head};
 use super::definition::Definition;
 use super::failed::Failed;
 use super::group::{COMMIT_GROUP, Closing, OpenGroup, UNDO_GROUP, is_planned};
@@ -15,6 +16,7 @@ use super::transcript::{calls_of, ends_asking};
 use crate::agent::ContextPolicy;
 use crate::budget::{Budget, Spent};
 use crate::contract::EffectClass;
+use crate::event::{ApprovalAnswered, Decision};
 use crate::event::{
     CallCompleted, CallDoubted, CallProbed, CallRetried, CancelRequested, Ending, Event, Found,
     ModelAnswered, ParkReason, Resolver, RunStarted, Verdict,
@@ -61,6 +63,9 @@ pub struct State {
     /// What the model is shown of the run.
     pub view: View,
     pub ledger: Ledger,
+    /// What calls are held to.
+    #[serde(default)]
+    pub authority: Authority,
     /// The join of the labels of all that ever was in the context.
     label: Arc<Label>,
     /// The last answer of the model, or the last outcome of a call that changed the world. The next
@@ -107,6 +112,8 @@ pub struct Call {
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     Waiting,
+    /// A person is asked whether it may be made.
+    Asked,
     Started {
         attempt: Attempt,
         not_before: Timestamp,
@@ -157,6 +164,7 @@ impl State {
             context: ContextSize::start(bytes),
             view: View::start(),
             ledger,
+            authority: Authority::default(),
             label: Arc::new(Label::trusted()),
             outcome_seq: Seq(1),
             precious_seq: Seq(1),
@@ -192,6 +200,10 @@ impl State {
             | Event::GroupClosingStarted(_)
             | Event::CancelRequested(_)
             | Event::EntryRecorded(_)
+            | Event::PlanMade(_)
+            | Event::GrantSpent(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalAnswered(_)
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)
             | Event::SummaryAnswered(_)
@@ -239,6 +251,15 @@ impl State {
             Event::RunFinished(finished) => self.status = Status::Ended(finished.ending.clone()),
             Event::CompensationStarted(started) => self.compensation_started(started),
             Event::CompensationPlanned(planned) => self.compensation_planned(planned),
+            Event::PlanMade(made) => self.authority.plan_made(made),
+            Event::GrantSpent(spent) => self.authority.spend(spent.grant),
+            Event::ApprovalRequested(request) => {
+                self.authority.requested(request);
+                if let Some(call) = self.calls.get_mut(&request.call) {
+                    call.stage = Stage::Asked;
+                }
+            }
+            Event::ApprovalAnswered(answered) => self.approval_answered(answered),
             Event::GroupClosingStarted(closing) => {
                 for call in &closing.calls {
                     self.draw_on(&Label::of(&call.tool));
@@ -301,7 +322,7 @@ impl State {
                     let longest = contract.map_or(0, |contract| contract.retry.backoff_ms_max);
                     *not_before = (*not_before).min(at.plus_ms(longest));
                 }
-                Stage::Waiting | Stage::InDoubt { .. } | Stage::Done => {}
+                Stage::Waiting | Stage::Asked | Stage::InDoubt { .. } | Stage::Done => {}
             }
         }
     }
@@ -329,6 +350,10 @@ impl State {
             | Event::GroupClosingStarted(_)
             | Event::CancelRequested(_)
             | Event::EntryRecorded(_)
+            | Event::PlanMade(_)
+            | Event::GrantSpent(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalAnswered(_)
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)
             | Event::SummaryAnswered(_)
@@ -457,7 +482,7 @@ impl State {
             self.precious_seq = self.seq;
         }
         self.failed.completed(call, completed, contract);
-        let label = label_of(&call.tool, completed.attempt);
+        let label = definition.trust.label_of(&call.tool, completed);
         // The model sees what it asked for, and nothing of what the runtime makes of it.
         if !is_planned(completed.call) {
             let shown = completed.outcome.render("", &call.tool);
@@ -481,6 +506,25 @@ impl State {
                 Program::Agent(agent) => agent.calls_closed(any_started),
                 Program::Compensation(compensation) => compensation.calls_closed(),
             }
+        }
+    }
+
+    fn approval_answered(&mut self, answered: &ApprovalAnswered) {
+        let doubts = self.authority.asked.get(&answered.call).map(|asked| {
+            asked.request.doubts.iter().map(|doubt| doubt.argument.clone()).collect::<Vec<_>>()
+        });
+        if !self.authority.answered(answered) {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(&answered.call) else { return };
+        let Decision::Approved { arguments, endorsed } = &answered.decision else { return };
+        if let Some(arguments) = arguments {
+            call.input = Arc::new(ToolInput::Json(arguments.clone()));
+        }
+        call.stage = Stage::Waiting;
+        for name in doubts.into_iter().flatten().filter(|_| *endorsed) {
+            let value = json::canonical(&call.arguments()[&name]);
+            self.authority.endorsed.insert((call.tool.clone(), name, value));
         }
     }
 
@@ -565,7 +609,7 @@ impl State {
         let open = self.calls.iter().filter(|(_, call)| match call.stage {
             Stage::Probing { .. } | Stage::InDoubt { .. } => true,
             Stage::Started { .. } => call.haunted && changes(call),
-            Stage::Waiting | Stage::Done => false,
+            Stage::Waiting | Stage::Asked | Stage::Done => false,
         });
         open.map(|(id, _)| *id).collect()
     }

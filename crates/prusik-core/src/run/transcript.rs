@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::context::{head, label_of, stub};
+use super::contain::Trust;
+use super::context::{head, stub};
 use super::definition::Definition;
 use super::group::{COMMIT_GROUP, UNDO_GROUP};
 use crate::event::{ContextCompacted, Event, RunStarted};
@@ -35,6 +36,8 @@ pub struct Transcript {
     unseen: Vec<(Seq, String)>,
     /// What the calls draw on that close a group: its own call tells of them.
     planned: Label,
+    /// Whose results nobody from outside can write to.
+    trust: Arc<Trust>,
     /// Results that are shown as handles.
     folded: BTreeSet<CallId>,
     /// The event that the head comes from; none before the first.
@@ -81,6 +84,7 @@ impl Transcript {
             pending: Vec::new(),
             unseen: Vec::new(),
             planned: Label::trusted(),
+            trust: Arc::clone(&definition.trust),
             folded: BTreeSet::new(),
             compacted: None,
         }
@@ -133,7 +137,7 @@ impl Transcript {
                 if let Some(open) = open {
                     let result = completed.outcome.render(&open.provider_id, &open.tool);
                     open.result = Some(result);
-                    open.label = label_of(&open.tool, completed.attempt);
+                    open.label = self.trust.label_of(&open.tool, completed);
                     if [COMMIT_GROUP, UNDO_GROUP].contains(&open.tool.as_str()) {
                         open.label.join(&std::mem::take(&mut self.planned));
                     }
@@ -172,6 +176,10 @@ impl Transcript {
             | Event::RunResumed(_)
             | Event::RunForked(_)
             | Event::CancelRequested(_)
+            | Event::PlanMade(_)
+            | Event::GrantSpent(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalAnswered(_)
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)
             | Event::SummaryAnswered(_)
@@ -356,6 +364,10 @@ pub(super) fn ends_asking(event: &Event) -> bool {
         | Event::GroupClosingStarted(_)
         | Event::CancelRequested(_)
         | Event::EntryRecorded(_)
+        | Event::PlanMade(_)
+        | Event::GrantSpent(_)
+        | Event::ApprovalRequested(_)
+        | Event::ApprovalAnswered(_)
         | Event::CompactionRequested(_)
         | Event::RunFinished(_) => false,
     }

@@ -82,6 +82,7 @@ pub fn agent() -> Agent {
         groups: Vec::new(),
         context: None,
         ledger: Vec::new(),
+        containment: None,
     }
 }
 

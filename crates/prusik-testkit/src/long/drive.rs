@@ -53,6 +53,7 @@ pub fn agent(scenario: &Scenario) -> Agent {
         groups: Vec::new(),
         context: Some(ContextPolicy::of_window(WINDOW, ANSWER_TOKENS)),
         ledger: Vec::new(),
+        containment: None,
     }
 }
 

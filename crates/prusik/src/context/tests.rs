@@ -58,6 +58,7 @@ fn agent(window_tokens: u64) -> Agent {
         groups: Vec::new(),
         context: Some(ContextPolicy::of_window(window_tokens, 300)),
         ledger: Vec::new(),
+        containment: None,
     }
 }
 

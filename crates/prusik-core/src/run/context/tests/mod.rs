@@ -64,6 +64,7 @@ fn agent() -> Agent {
             ..ContextPolicy::of_window(4_400, 400)
         }),
         ledger: vec![Note::new(EntryKind::Constraint, "Boxes with\nred lids count twice.")],
+        containment: None,
     }
 }
 

@@ -1,0 +1,245 @@
+//! Grants: what a run may still do once it has read what it cannot trust.
+//!
+//! A model is an opaque function of its whole context: once that holds a word from outside, every call
+//! that it makes may be the attacker's. So what a call may do is laid down before, in a plan, or said by
+//! a person. An argument of a planned call is pinned to a value, or is a hole of a declared kind, which
+//! bounds what an attacker could put there.
+
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use text::{links, occurs};
+
+/// What an argument decides, from the least dangerous to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgumentKind {
+    /// Words for whoever receives the call's effect, who is laid down elsewhere: a subject, a body.
+    Content,
+    /// A value that cannot carry words: a number, a date or time, a boolean, an id, a choice.
+    Closed,
+    /// An amount of money.
+    Money,
+    /// The id of something that the call destroys or gives away.
+    DestructiveId,
+    /// Who or what is affected: a recipient, a path, a URL, a command. What nobody declared is that.
+    Identity,
+}
+
+impl ArgumentKind {
+    pub const ALL: [Self; 5] =
+        [Self::Content, Self::Closed, Self::Money, Self::DestructiveId, Self::Identity];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Closed => "closed",
+            Self::Money => "money",
+            Self::DestructiveId => "destructive_id",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+/// What a contract says of an argument.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArgumentTerm {
+    pub kind: ArgumentKind,
+    /// The largest amount that a plan may leave open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// The only values that a plan may leave open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Value>,
+}
+
+impl ArgumentTerm {
+    pub fn of(kind: ArgumentKind) -> Self {
+        Self { kind, max: None, members: Vec::new() }
+    }
+}
+
+/// A plan, as the model makes it before it has read anything from outside.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The tools that it will read with.
+    #[serde(default)]
+    pub reads: Vec<String>,
+    /// The calls that it foresees beside reads.
+    #[serde(default)]
+    pub writes: Vec<PlannedWrite>,
+}
+
+/// Calls that a plan foresees.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedWrite {
+    pub tool: String,
+    #[serde(default)]
+    pub arguments: BTreeMap<String, Slot>,
+    /// How many of them.
+    #[serde(default = "once")]
+    pub times: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// What a plan says of an argument.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Slot {
+    /// This value and no other.
+    Pinned(Value),
+    /// To be found out, and of this kind.
+    Hole(ArgumentKind),
+}
+
+/// What a run may do: a planned call, and how often still.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    pub write: PlannedWrite,
+    pub left: u32,
+}
+
+/// How a call stands to the grants of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// This grant covers it.
+    Covered(usize),
+    /// This grant foresees it, but these arguments are for a person to look at.
+    Foreseen(usize, Vec<Doubt>),
+    /// No grant that is left foresees it.
+    Unforeseen,
+}
+
+/// Why a person is asked about an argument.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    pub argument: String,
+    pub why: String,
+}
+
+/// Returns how a call stands to what is left of the grants. `term` says what the tool's contract makes
+/// of an argument, and `trusted` whether a text is known from where no attacker writes.
+pub fn fit(
+    grants: &[Grant],
+    tool: &str,
+    arguments: &Value,
+    term: impl Fn(&str) -> ArgumentTerm,
+    trusted: impl Fn(&str) -> bool,
+) -> Fit {
+    let Value::Object(arguments) = arguments else { return Fit::Unforeseen };
+    let mut foreseen = None;
+    for (index, grant) in grants.iter().enumerate() {
+        if grant.left == 0 || grant.write.tool != tool || !pins_hold(&grant.write, arguments) {
+            continue;
+        }
+        let doubts: Vec<Doubt> = arguments
+            .iter()
+            .filter_map(|(name, value)| {
+                let Some(Slot::Hole(kind)) = grant.write.arguments.get(name) else { return None };
+                let mut term = term(name);
+                term.kind = term.kind.max(*kind);
+                let why = doubt(&term, value, &trusted)?;
+                Some(Doubt { argument: name.clone(), why })
+            })
+            .collect();
+        if doubts.is_empty() {
+            return Fit::Covered(index);
+        }
+        let fewer = |known: &(usize, Vec<Doubt>)| doubts.len() < known.1.len();
+        if foreseen.as_ref().is_none_or(fewer) {
+            foreseen = Some((index, doubts));
+        }
+    }
+    foreseen.map_or(Fit::Unforeseen, |(index, doubts)| Fit::Foreseen(index, doubts))
+}
+
+/// Returns whether a call has the arguments that were pinned, and none that was not foreseen.
+fn pins_hold(write: &PlannedWrite, arguments: &serde_json::Map<String, Value>) -> bool {
+    let pins = write.arguments.iter().all(|(name, slot)| match slot {
+        Slot::Pinned(value) => arguments.get(name).is_some_and(|given| same(given, value)),
+        Slot::Hole(_) => true,
+    });
+    pins && arguments.keys().all(|name| write.arguments.contains_key(name))
+}
+
+/// Returns whether two values are the same: numbers numerically.
+fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => {
+            left == right
+                || left.as_f64().zip(right.as_f64()).is_some_and(|(left, right)| {
+                    left.to_bits() == right.to_bits()
+                })
+        }
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left.iter().all(|(key, value)| {
+                    right.get(key).is_some_and(|other| same(value, other))
+                })
+        }
+        (left, right) => left == right,
+    }
+}
+
+/// Returns why a person must look at a value that fills a hole; none if it is harmless.
+fn doubt(term: &ArgumentTerm, value: &Value, trusted: &impl Fn(&str) -> bool) -> Option<String> {
+    if !term.members.is_empty() {
+        let member = term.members.iter().any(|member| same(member, value));
+        return (!member).then(|| "it is none of the values that are allowed".to_owned());
+    }
+    match term.kind {
+        ArgumentKind::Content => {
+            let found = leaves(value).into_iter().find_map(|leaf| {
+                links(&text_of(leaf)).into_iter().find(|link| !trusted(link))
+            });
+            found.map(|link| format!("it brings a link or an address of its own: {link}"))
+        }
+        ArgumentKind::Closed => {
+            let open = leaves(value).into_iter().find(|leaf| !text::is_closed(leaf));
+            open.map(|_| "it is text where a number, a date or an id is due".to_owned())
+        }
+        ArgumentKind::Money => match term.max {
+            Some(max) if leaves(value).iter().all(|leaf| within(leaf, max)) => None,
+            Some(max) => Some(format!("it is no amount up to {max}")),
+            None => Some("it is an amount of money without a limit".to_owned()),
+        },
+        ArgumentKind::DestructiveId => Some("it names what is destroyed or given away".to_owned()),
+        ArgumentKind::Identity => Some("it says who or what is affected".to_owned()),
+    }
+}
+
+fn within(value: &Value, max: f64) -> bool {
+    value.as_f64().is_some_and(|amount| (0.0..=max).contains(&amount))
+}
+
+/// Returns the values in a value that hold no others.
+pub fn leaves(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(leaves).collect(),
+        Value::Object(map) => map.values().flat_map(leaves).collect(),
+        leaf => vec![leaf],
+    }
+}
+
+/// Returns a leaf as text.
+pub fn text_of(leaf: &Value) -> String {
+    match leaf {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
