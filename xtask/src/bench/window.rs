@@ -1,9 +1,9 @@
 //! A run that is many times as long as its window: whether its turns get slower, and how soon it goes
 //! on after its process is gone.
 
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -19,9 +19,9 @@ use tokio::sync::watch;
 
 /// What was measured.
 pub struct Window {
-    /// The turns of the run.
+    /// The turns of the long run.
     pub turns: u32,
-    /// A turn late in the run over an early one: the median of the runs.
+    /// A turn late in the long run over an early one of a fresh run: the median of the blocks.
     pub late_over_early: f64,
     /// Medians, in microseconds, without what the model takes.
     pub early_us: f64,
@@ -30,64 +30,76 @@ pub struct Window {
     pub resume_ms: f64,
 }
 
-/// The turns of the early block and of the late one; each sees several compactions.
+/// The turns of a block; each block sees several compactions.
 const BLOCK: u32 = 200;
+/// Where the block of a fresh run begins.
+const EARLY: u32 = 100;
 
-/// Measures runs of so many turns. Early are those around turn 100 to 300, or the first half of a short
-/// run; late are the last ones.
+/// Measures blocks of a run that has so many turns already, each beside the block of a fresh run: the
+/// speed of a disk changes from minute to minute.
 pub async fn measure(folder: &Path, turns: u32, rounds: u32, resumes: u32) -> Result<Window> {
-    let block = BLOCK.min(turns / 3);
-    let early_from = if block == BLOCK { 100 } else { 1 };
-    let (mut ratios, mut early, mut late) = (Vec::new(), Vec::new(), Vec::new());
-    let mut last = None;
+    let (block, early) = if turns < 2 * BLOCK { (turns / 3, 1) } else { (BLOCK, EARLY) };
+    let scenario = Scenario::new(turns + block * (rounds + 1), u64::from(turns));
+    let path = folder.join(format!("window-{turns}.db"));
+    let run = start(&path, &scenario, turns).await?;
+    let (mut ratios, mut of_early, mut of_late) = (Vec::new(), Vec::new(), Vec::new());
+    let mut reached = turns;
     for round in 0..rounds {
-        let path = folder.join(format!("window-{turns}-{round}.db"));
-        let (run, model) = grow(&path, turns, u64::from(round)).await?;
-        let of_early = model.of_turns(early_from, early_from + block)?;
-        let of_late = model.of_turns(turns - block, turns)?;
-        ratios.push(of_late.as_secs_f64() / of_early.as_secs_f64());
-        early.push(of_early.as_secs_f64() * 1e6 / f64::from(block));
-        late.push(of_late.as_secs_f64() * 1e6 / f64::from(block));
-        last = Some((path, run, u64::from(round)));
+        let fresh = folder.join(format!("window-{turns}-{round}.db"));
+        let young = start(&fresh, &scenario, early).await?;
+        // Both are taken up by a process to which the store is new.
+        let early_us = block_us(&fresh, &young, &scenario, early..early + block).await?;
+        let late_us = block_us(&path, &run, &scenario, reached..reached + block).await?;
+        reached += block;
+        ratios.push(late_us / early_us);
+        of_early.push(early_us);
+        of_late.push(late_us);
     }
-    let (path, run, seed) = last.context("there is a round")?;
     let mut resume = Vec::new();
     for _ in 0..resumes {
-        resume.push(to_next_call(&path, &run, turns, seed).await?);
+        let (ms, model) = go_on(&path, &run, &scenario, reached).await?;
+        ensure!(model.calls.lock().expect("no panic held it").len() == 1, "it was asked for more");
+        resume.push(ms);
     }
     Ok(Window {
         turns,
         late_over_early: super::median(&mut ratios),
-        early_us: super::median(&mut early),
-        late_us: super::median(&mut late),
+        early_us: super::median(&mut of_early),
+        late_us: super::median(&mut of_late),
         resume_ms: super::median(&mut resume),
     })
 }
 
 /// Makes a store with a run of so many turns, abandoned while it waits for the next answer.
-async fn grow(path: &Path, turns: u32, seed: u64) -> Result<(RunId, Arc<Watched>)> {
-    let store = Arc::new(SqliteStore::open(path)?) as Arc<dyn Store>;
-    let engine = Engine::new(store);
-    let scenario = scenario(turns, seed);
-    let mut held = engine.start(long::agent(&scenario), scenario.task(), Budget::default()).await?;
-    let model = drive(&mut held, &scenario, turns).await?;
-    Ok((held.id().clone(), model))
+async fn start(path: &Path, scenario: &Scenario, turns: u32) -> Result<RunId> {
+    let engine = Engine::new(Arc::new(SqliteStore::open(path)?) as Arc<dyn Store>);
+    let agent = long::agent(scenario);
+    let mut held = engine.start(agent, scenario.task(), Budget::default()).await?;
+    drive(&mut held, scenario, turns).await?;
+    Ok(held.id().clone())
 }
 
-/// The scenario ends well after the last turn that is measured.
-fn scenario(turns: u32, seed: u64) -> Scenario {
-    Scenario::new(turns + 100, seed)
+/// Drives a run on through a block of turns; returns what one took, in microseconds.
+async fn block_us(path: &Path, run: &RunId, scenario: &Scenario, block: Range<u32>) -> Result<f64> {
+    let (_, model) = go_on(path, run, scenario, block.end).await?;
+    let time = model.of_turns(block.start + 1, block.end)?;
+    Ok(time.as_secs_f64() * 1e6 / f64::from(block.len() as u32 - 1))
 }
 
-async fn to_next_call(path: &Path, run: &RunId, turns: u32, seed: u64) -> Result<f64> {
+/// Takes the run up as a new process would, and drives it until it has so many turns. Returns the time
+/// until the model was asked first.
+async fn go_on(
+    path: &Path,
+    run: &RunId,
+    scenario: &Scenario,
+    turns: u32,
+) -> Result<(f64, Arc<Watched>)> {
     let started = Instant::now();
-    let store = Arc::new(SqliteStore::open(path)?) as Arc<dyn Store>;
-    let engine = Engine::new(store);
+    let engine = Engine::new(Arc::new(SqliteStore::open(path)?) as Arc<dyn Store>);
     let mut held = engine.open(run).await?;
-    let model = drive(&mut held, &scenario(turns, seed), turns).await?;
-    let calls = model.calls.lock().expect("no panic held it");
-    ensure!(calls.len() == 1, "the model was asked {} times", calls.len());
-    Ok(super::ms(calls[0].asked - started))
+    let model = drive(&mut held, scenario, turns).await?;
+    let asked = model.calls.lock().expect("no panic held it").first().map(|call| call.asked);
+    Ok((super::ms(asked.context("it was asked")? - started), model))
 }
 
 /// Drives a run until its model is asked for what follows the last turn.
