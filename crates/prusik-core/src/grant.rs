@@ -176,18 +176,20 @@ fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => {
             left == right
-                || left.as_f64().zip(right.as_f64()).is_some_and(|(left, right)| {
-                    left.to_bits() == right.to_bits()
-                })
+                || left
+                    .as_f64()
+                    .zip(right.as_f64())
+                    .is_some_and(|(left, right)| left.to_bits() == right.to_bits())
         }
         (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+            left.len() == right.len()
+                && left.iter().zip(right).all(|(left, right)| same(left, right))
         }
         (Value::Object(left), Value::Object(right)) => {
             left.len() == right.len()
-                && left.iter().all(|(key, value)| {
-                    right.get(key).is_some_and(|other| same(value, other))
-                })
+                && left
+                    .iter()
+                    .all(|(key, value)| right.get(key).is_some_and(|other| same(value, other)))
         }
         (left, right) => left == right,
     }
@@ -201,9 +203,9 @@ fn doubt(term: &ArgumentTerm, value: &Value, trusted: &impl Fn(&str) -> bool) ->
     }
     match term.kind {
         ArgumentKind::Content => {
-            let found = leaves(value).into_iter().find_map(|leaf| {
-                links(&text_of(leaf)).into_iter().find(|link| !trusted(link))
-            });
+            let found = leaves(value)
+                .into_iter()
+                .find_map(|leaf| links(&text_of(leaf)).into_iter().find(|link| !trusted(link)));
             found.map(|link| format!("it brings a link or an address of its own: {link}"))
         }
         ArgumentKind::Closed => {

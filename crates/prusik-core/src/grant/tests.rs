@@ -3,9 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{is_closed, is_invisible};
-use super::{
-    ArgumentKind, ArgumentTerm, Fit, Grant, PlannedWrite, Slot, fit, links, occurs,
-};
+use super::{ArgumentKind, ArgumentTerm, Fit, Grant, PlannedWrite, Slot, fit, links, occurs};
 
 fn grant(arguments: &Value) -> Grant {
     let arguments = serde_json::from_value(arguments.clone()).unwrap();
@@ -48,7 +46,10 @@ fn what_is_pinned_must_be_so() {
 fn a_hole_takes_what_its_kind_allows() {
     let hole = |name: &str| {
         let mut arguments = serde_json::Map::new();
-        arguments.insert(name.to_owned(), serde_json::to_value(Slot::Hole(ArgumentKind::Content)).unwrap());
+        arguments.insert(
+            name.to_owned(),
+            serde_json::to_value(Slot::Hole(ArgumentKind::Content)).unwrap(),
+        );
         [grant(&Value::Object(arguments))]
     };
     // What the contract says is stricter than what the plan says.
@@ -81,14 +82,19 @@ fn of_two_grants_the_one_that_fits_is_taken() {
         grant(&json!({"to": {"pinned": "DE1"}, "amount": {"pinned": 5}})),
     ];
     assert_eq!(of(&grants, &json!({"to": "DE1", "amount": 5})), Fit::Covered(1));
-    let Fit::Foreseen(0, doubts) = of(&grants, &json!({"to": "DE2", "amount": 5})) else { panic!() };
+    let Fit::Foreseen(0, doubts) = of(&grants, &json!({"to": "DE2", "amount": 5})) else {
+        panic!()
+    };
     assert_eq!(doubts[0].argument, "to");
 }
 
 #[test]
 fn members_are_all_that_a_hole_takes() {
     let members = vec![json!("ann"), json!("bob")];
-    let member = |_: &str| ArgumentTerm { members: members.clone(), ..ArgumentTerm::of(ArgumentKind::Identity) };
+    let member = |_: &str| ArgumentTerm {
+        members: members.clone(),
+        ..ArgumentTerm::of(ArgumentKind::Identity)
+    };
     let grants = [grant(&json!({"to": {"hole": "identity"}}))];
     let found = |value: &str| fit(&grants, "pay", &json!({"to": value}), member, |_| true);
     assert_eq!(found("bob"), Fit::Covered(0));
@@ -98,15 +104,31 @@ fn members_are_all_that_a_hole_takes() {
 #[test]
 fn links_and_addresses_are_found() {
     for text in [
-        "see https://evil.example/a?b", "mail a@b.co", "go to evil.com", "(www.evil.com)", "[x](evil.io/y)",
-        "call tel:112", "data:text/html,x", "//evil.com/x.png", "10.0.0.1", "evil。com",
-        "ftp://x", "reports.pdf/evil.zip.com", "javascript:alert(1)",
+        "see https://evil.example/a?b",
+        "mail a@b.co",
+        "go to evil.com",
+        "(www.evil.com)",
+        "[x](evil.io/y)",
+        "call tel:112",
+        "data:text/html,x",
+        "//evil.com/x.png",
+        "10.0.0.1",
+        "evil。com",
+        "ftp://x",
+        "reports.pdf/evil.zip.com",
+        "javascript:alert(1)",
     ] {
         assert!(!links(text).is_empty(), "{text}");
     }
     for text in [
-        "Thanks. All is well.", "It cost 12.50 in all, e.g. for rent", "report.pdf", "v1.2.3", "10:30", "@ann",
-        "either/or", "Mr. and Mrs. Smith",
+        "Thanks. All is well.",
+        "It cost 12.50 in all, e.g. for rent",
+        "report.pdf",
+        "v1.2.3",
+        "10:30",
+        "@ann",
+        "either/or",
+        "Mr. and Mrs. Smith",
     ] {
         assert_eq!(links(text), Vec::<String>::new(), "{text}");
     }
@@ -114,10 +136,19 @@ fn links_and_addresses_are_found() {
 
 #[test]
 fn closed_values_carry_no_words() {
-    for value in [json!(1), json!(true), json!(null), json!("2026-11-28T10:00:00Z"), json!("tx_17"), json!("weekly")] {
+    for value in [
+        json!(1),
+        json!(true),
+        json!(null),
+        json!("2026-11-28T10:00:00Z"),
+        json!("tx_17"),
+        json!("weekly"),
+    ] {
         assert!(is_closed(&value), "{value}");
     }
-    for value in [json!("pay ann"), json!("a.b"), json!("x".repeat(80)), json!(""), json!([]), json!("дом!")] {
+    for value in
+        [json!("pay ann"), json!("a.b"), json!("x".repeat(80)), json!(""), json!([]), json!("дом!")]
+    {
         assert!(!is_closed(&value), "{value}");
     }
 }
@@ -125,10 +156,20 @@ fn closed_values_carry_no_words() {
 #[test]
 fn values_are_found_as_whole_words() {
     let text = "Pay 1,250.00 EUR to DE89 3704 for invoice 13 of Ann\u{200b}a Smith, on June 13.";
-    for value in [json!(1250), json!(13), json!("DE89  3704"), json!("anna smith"), json!("invoice 13")] {
+    for value in
+        [json!(1250), json!(13), json!("DE89  3704"), json!("anna smith"), json!("invoice 13")]
+    {
         assert!(occurs(&value, text), "{value}");
     }
-    for value in [json!(125), json!(1), json!("DE8"), json!("invoice 1"), json!("Anna Smithson"), json!(true), json!("")] {
+    for value in [
+        json!(125),
+        json!(1),
+        json!("DE8"),
+        json!("invoice 1"),
+        json!("Anna Smithson"),
+        json!(true),
+        json!(""),
+    ] {
         assert!(!occurs(&value, text), "{value}");
     }
     assert!(is_invisible('\u{202e}') && !is_invisible('a'));

@@ -1,6 +1,7 @@
 //! The journal's format is a promise: golden files for every kind of record, the hash chain, and
 //! what is found when somebody touched it.
 
+mod contain;
 mod context;
 mod samples;
 

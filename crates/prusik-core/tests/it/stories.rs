@@ -3,6 +3,7 @@
 mod answers;
 mod budgets;
 mod calls;
+mod contained;
 mod endings;
 mod failures;
 mod groups;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use prusik_core::agent::Agent;
 use prusik_core::budget::Budget;
 use prusik_core::effect::{Action, Effect, EffectId};
-use prusik_core::event::{Ending, Event, Found, Kept, ParkReason, Verdict};
-use prusik_core::ids::{Attempt, CallId, RunId, Timestamp, Turn};
+use prusik_core::event::{Decision, Ending, Event, Found, Kept, ParkReason, Verdict};
+use prusik_core::ids::{Attempt, CallId, Digest, RunId, Timestamp, Turn};
 use prusik_core::input::{Input, Now};
 use prusik_core::message::{Block, Content, ToolInput, ToolUse};
 use prusik_core::model::{Answer, ModelError, StopReason, Usage};
@@ -210,6 +210,26 @@ impl Story {
         self.input(&label, input)
     }
 
+    /// A person answers what is asked about a call.
+    pub fn decided(&mut self, call: &str, by: &str, decision: Decision) -> &mut Self {
+        let call: CallId = call.parse().unwrap();
+        let asked = self.state().authority.asked.get(&call);
+        let digest = asked.map_or(Digest::of(b"none"), |asked| asked.request.digest);
+        self.decided_about(call, digest, by, decision)
+    }
+
+    /// A person answers something about a call.
+    pub fn decided_about(
+        &mut self,
+        call: CallId,
+        digest: Digest,
+        by: &str,
+        decision: Decision,
+    ) -> &mut Self {
+        let label = format!("{by} answers {call}: {}", json!(decision));
+        self.input(&label, Input::Decided { call, digest, by: by.to_owned(), decision })
+    }
+
     pub fn raised(&mut self, budget: Budget) -> &mut Self {
         let label = format!("ann raises {}", json!(budget));
         self.input(&label, Input::BudgetRaised { budget, by: "ann".to_owned() })
@@ -353,6 +373,7 @@ fn line(event: &Event) -> String {
             ParkReason::Model { error } => format!("PARKED model: {}", error.message),
             ParkReason::Budget { .. }
             | ParkReason::InDoubt { .. }
+            | ParkReason::Approval { .. }
             | ParkReason::Loop { .. }
             | ParkReason::Interrupted
             | ParkReason::Failed { .. } => format!("PARKED {}", json!(e.reason)),
@@ -390,6 +411,19 @@ fn line(event: &Event) -> String {
         }
         Event::CancelRequested(e) => format!("cancel requested by {}: {}", e.by, e.reason),
         Event::EntryRecorded(e) => format!("recorded: {}", e.entry.render().replace('\n', " |")),
+        Event::PlanMade(e) => format!("plan: {}", json!(e.plan)),
+        Event::GrantSpent(e) => format!("{} is covered by grant {}", e.call, e.grant),
+        Event::ApprovalRequested(e) => format!(
+            "{} asks {} people, grant {:?}, label {}: {}",
+            e.call,
+            e.people,
+            e.grant,
+            e.label.words(),
+            json!(e.doubts)
+        ),
+        Event::ApprovalAnswered(e) => {
+            format!("{} answered by {}: {}", e.call, e.by, json!(e.decision))
+        }
         Event::CompactionRequested(e) => format!("compaction requested by {}", e.by),
         Event::CompactionStarted(e) => {
             format!("summary wanted of turns 1 to {} ({:?}, {} tokens)", e.through, e.why, e.tokens)

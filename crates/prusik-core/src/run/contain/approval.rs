@@ -37,7 +37,8 @@ impl Draft<'_> {
         if let Decision::Approved { arguments: Some(arguments), .. } = &decision {
             self.check_edited(call, arguments)?;
         }
-        let answered = ApprovalAnswered { call, digest, by: by.clone(), decision: decision.clone() };
+        let answered =
+            ApprovalAnswered { call, digest, by: by.clone(), decision: decision.clone() };
         self.emit(Event::ApprovalAnswered(answered));
         if let Decision::Denied { reason } = decision {
             let reason = reason.unwrap_or_else(|| "they gave no reason".to_owned());
@@ -54,9 +55,12 @@ impl Draft<'_> {
             return Err(Rejected::InvalidArguments { tool: held.tool.name.clone(), problem });
         }
         let found = held.arguments.mismatches(arguments);
-        let forbids = held.tool.contract.deny.iter().find(|(_, rule)| {
-            rule.when.eval_bool(&[("args", arguments)]).unwrap_or(true)
-        });
+        let forbids = held
+            .tool
+            .contract
+            .deny
+            .iter()
+            .find(|(_, rule)| rule.when.eval_bool(&[("args", arguments)]).unwrap_or(true));
         let problem = match (found.first(), forbids) {
             (Some(mismatch), _) => format!("{}: {}", mismatch.at, mismatch.problem),
             (None, Some((rule, _))) => format!("the rule {rule} of the project forbids them"),

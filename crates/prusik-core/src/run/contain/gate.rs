@@ -142,9 +142,7 @@ fn term(held: &Held, name: &str) -> ArgumentTerm {
 fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
     let why = format!("the plan does not foresee it: {why}");
     match policy.unplanned {
-        Unplanned::Ask => {
-            Gate::Ask(None, vec![Doubt { argument: String::new(), why }])
-        }
+        Unplanned::Ask => Gate::Ask(None, vec![Doubt { argument: String::new(), why }]),
         Unplanned::Refuse => Gate::Refuse(format!(
             "This call of `{tool}` is not made, because {why}. You have read what an outsider could have \
              written since, so that nothing can be added to it now. Go on with the calls that were \
@@ -156,7 +154,14 @@ fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
 
 /// Returns the arguments that are not known from trusted texts.
 fn unknown(arguments: &Value, trusted: &Trusted) -> Vec<Doubt> {
-    let Value::Object(arguments) = arguments else { return Vec::new() };
+    let arguments = match arguments {
+        Value::Object(arguments) if !arguments.is_empty() => arguments,
+        // There is nothing by which it could be told from an attacker's.
+        _ => {
+            let why = "it has no arguments that could be known from somewhere".to_owned();
+            return vec![Doubt { argument: String::new(), why }];
+        }
+    };
     let found = arguments.iter().filter_map(|(name, value)| {
         let foreign = grant::leaves(value).into_iter().find(|leaf| !trusted.knows(leaf))?;
         let shown: String = grant::text_of(foreign).chars().take(80).collect();

@@ -101,7 +101,8 @@ pub(in crate::run) struct Trust(BTreeMap<String, Returns>);
 
 impl Trust {
     pub fn of(agent: &Agent) -> Self {
-        let declared = agent.tools.iter().filter(|tool| tool.contract.returns != Returns::default());
+        let declared =
+            agent.tools.iter().filter(|tool| tool.contract.returns != Returns::default());
         Self(declared.map(|tool| (tool.name.clone(), tool.contract.returns.clone())).collect())
     }
 

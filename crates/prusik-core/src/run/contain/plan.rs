@@ -75,7 +75,8 @@ impl Draft<'_> {
             let arguments = call.arguments().clone();
             let outcome = match self.planned(arguments) {
                 Ok(plan) => {
-                    let told = json!({"status": "ok", "writes": plan.writes.len(), "reads": plan.reads});
+                    let told =
+                        json!({"status": "ok", "writes": plan.writes.len(), "reads": plan.reads});
                     self.emit(Event::PlanMade(PlanMade { call: id, plan }));
                     Outcome::Ok(ToolResult::json(told))
                 }
@@ -96,7 +97,8 @@ impl Draft<'_> {
         }
         let plan: Plan = serde_json::from_value(arguments).map_err(|error| error.to_string())?;
         for write in &plan.writes {
-            let Some(held) = self.definition.held(&write.tool).filter(|held| held.tool.shown) else {
+            let Some(held) = self.definition.held(&write.tool).filter(|held| held.tool.shown)
+            else {
                 return Err(format!("You have no tool `{}`.", write.tool));
             };
             let declared = held.tool.input_schema["properties"].as_object();

@@ -20,7 +20,7 @@ use prusik_core::model::{ModelError, ModelErrorKind, StopReason, Usage};
 use prusik_core::outcome::{Failure, Outcome, ToolResult};
 use serde_json::json;
 
-use super::{context, variants};
+use super::{contain, context, variants};
 
 const CALL: CallId = CallId { turn: Turn(3), index: 1 };
 const OTHER: CallId = CallId { turn: Turn(3), index: 2 };
@@ -83,6 +83,10 @@ pub fn all() -> BTreeMap<&'static str, Vec<Event>> {
         ("group_closing_started", group_closing_started()),
         ("cancel_requested", vec![Event::CancelRequested(wish())]),
         ("entry_recorded", context::entry_recorded()),
+        ("plan_made", contain::plan_made()),
+        ("grant_spent", contain::grant_spent()),
+        ("approval_requested", contain::approval_requested()),
+        ("approval_answered", contain::approval_answered()),
         ("compaction_requested", context::compaction_requested()),
         ("compaction_started", context::compaction_started()),
         ("summary_answered", context::summary_answered()),
