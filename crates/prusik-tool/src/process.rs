@@ -16,6 +16,11 @@ pub(crate) fn base_environment() -> impl Iterator<Item = (&'static str, OsString
     INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)))
 }
 
+/// Returns what a child in a sandbox is given. Its home and its temporary folder are the sandbox's own.
+pub(crate) fn caged_environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    base_environment().filter(|(name, _)| !["HOME", "TMPDIR"].contains(name))
+}
+
 /// The process group that a child leads. Killed when this is dropped.
 ///
 /// The child must have been started with `process_group(0)`. So Ctrl-C at the terminal, which
