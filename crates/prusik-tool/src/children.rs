@@ -160,7 +160,7 @@ fn end(group: i32) -> io::Result<bool> {
 
 /// Signals a group, and before it those of its descendants who have left it: once their parents are gone nobody
 /// can tell whose they are.
-fn signal_tree(group: i32, signal: Signal) -> io::Result<()> {
+pub(crate) fn signal_tree(group: i32, signal: Signal) -> io::Result<()> {
     let alive = processes()?;
     let mut tree: Vec<i32> = of_group(&alive, group).collect();
     let members = tree.len();

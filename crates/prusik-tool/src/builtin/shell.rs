@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::problem::{Kind, Problem};
 use super::spec;
 use super::spec::{SHELL_TIMEOUT_MS, SHELL_TIMEOUT_MS_MAX};
-use crate::process::{Group, base_environment, caged_environment};
+use crate::process::{Cage, Group, base_environment, caged_environment};
 use crate::sandbox::{End, Heard, Report, Sandbox, overhear};
 use crate::{CallAttempt, Children, Tool, ToolInfo};
 
@@ -163,12 +163,12 @@ struct Started {
 impl Shell {
     /// Starts a shell, and lets it begin once it is written down. If we die before, it ends.
     async fn start(&self, line: &str) -> Result<Started, Reply> {
-        let (mut command, password) = match &self.sandbox {
+        let (mut command, password, cage) = match &self.sandbox {
             None => {
                 let mut command = Command::new("sh");
                 command.args(["-c", WAIT_AND_BEGIN, "sh", line]).current_dir(&self.folder);
                 command.env_clear().envs(base_environment());
-                (command, None)
+                (command, None, Cage::None)
             }
             Some(sandbox) => {
                 let caged = sandbox.shell(line).map_err(|error| {
@@ -176,7 +176,7 @@ impl Shell {
                 })?;
                 let mut command = caged.command;
                 command.env_clear().envs(caged_environment());
-                (command, Some(caged.password))
+                (command, Some(caged.password), Cage::Supervised(caged.brake))
             }
         };
         let begun = async {
@@ -186,9 +186,9 @@ impl Shell {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .process_group(0)
-                .kill_on_drop(true)
+                .kill_on_drop(password.is_none())
                 .spawn()?;
-            let group = Group::of(&child);
+            let group = Group::of(&child, cage)?;
             group.note(self.children.as_ref())?;
             let mut input = child.stdin.take();
             if let Some(input) = &mut input {

@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::config::{ServerConfig, Transport};
 use super::error::ConnectError;
 use super::lines::{Line, LineReader};
-use crate::process::{Group, base_environment, caged_environment};
+use crate::process::{Cage, Group, base_environment, caged_environment};
 
 /// Last lines of standard error that are kept for messages, and how much of each.
 const TAIL_LINES: usize = 12;
@@ -65,11 +65,11 @@ impl Process {
             command: command.clone(),
             problem,
         };
-        let (mut line, password) = match &config.sandbox {
+        let (mut line, password, cage) = match &config.sandbox {
             None => {
                 let mut line = Command::new(command);
                 line.args(args).env_clear().envs(base_environment());
-                (line, None)
+                (line, None, Cage::None)
             }
             Some(sandbox) => {
                 let words: Vec<&OsStr> =
@@ -78,7 +78,7 @@ impl Process {
                     sandbox.server(&words).map_err(|error| cannot_start(error.to_string()))?;
                 let mut line = caged.command;
                 line.env_clear().envs(caged_environment());
-                (line, Some(caged.password))
+                (line, Some(caged.password), Cage::Supervised(caged.brake))
             }
         };
         line.envs(env.iter().map(|(name, value)| (name, value.expose_secret())))
@@ -86,7 +86,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true);
+            .kill_on_drop(password.is_none());
         if let Some(cwd) = cwd {
             line.current_dir(cwd);
         }
@@ -103,8 +103,9 @@ impl Process {
                 ConnectError::CannotStart { server: server.clone(), command, problem }
             }
         })?;
-        let group = Group::of(&child);
-        group.note(config.children.as_ref()).map_err(|error| {
+        let held = Group::of(&child, cage);
+        let noted = held.and_then(|group| group.note(config.children.as_ref()).map(|()| group));
+        let group = noted.map_err(|error| {
             cannot_start(format!("it cannot be written down as a child of ours: {error}"))
         })?;
         let input = child.stdin.take().expect("stdin was set to a pipe");

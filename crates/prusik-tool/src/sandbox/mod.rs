@@ -12,6 +12,7 @@
 //! that uses too much is ended, and its model told what of. A proxy that cannot listen is a refusal.
 
 mod aside;
+mod brake;
 mod bwrap;
 #[cfg(target_os = "linux")]
 mod cage;
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::process::Command;
 
+pub(crate) use brake::Brake;
 pub use find::{Confinement, HELPER, Protection, this_program_is_the_helper};
 pub use grounds::{Grounds, STEERING};
 pub use proxy::{Domain, DomainError};
@@ -96,6 +98,8 @@ pub(crate) struct Caged {
     pub command: Command,
     /// The line that lets it begin; to be written to its input once it has been written down.
     pub password: String,
+    /// To hold the command before it may begin, where there is one.
+    pub brake: Option<Brake>,
 }
 
 impl Sandbox {
@@ -173,7 +177,8 @@ impl Sandbox {
             confinement.line(&spec).expect("without a helper there is no protection");
         let mut command = Command::new(program);
         command.args(arguments).args(words).current_dir(&spec.folder);
-        Ok(Caged { command, password: report::password() })
+        let brake = Brake::of(&policy.limits);
+        Ok(Caged { command, password: report::password(), brake })
     }
 
     /// Returns the socket of the filtering proxy, started if it was not.

@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::super::spec::{Layer, SandboxLimits, Spec};
+use super::super::spec::{SandboxLimits, Spec};
 use super::{landlock, syscalls, tree};
 
 const MIB: u64 = 1024 * 1024;
@@ -46,14 +46,14 @@ fn confine(spec: &Spec) -> Result<(), String> {
     // No terminal, and not in the group of who watches.
     step("new session", rustix::process::setsid().map(|_| ()))?;
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-    limit(spec.layer, &spec.limits)?;
+    limit(&spec.limits)?;
     step("capabilities", give_up_capabilities())?;
     step("no new privileges", rustix::thread::set_no_new_privs(true))?;
     landlock::restrict(spec)?;
     syscalls::restrict(spec)
 }
 
-fn limit(layer: Layer, limits: &SandboxLimits) -> Result<(), String> {
+fn limit(limits: &SandboxLimits) -> Result<(), String> {
     let set = |what: &str, resource, most: u64| {
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
         setrlimit(resource, limit).map_err(|error| format!("limit of {what}: {error}"))
@@ -62,12 +62,10 @@ fn limit(layer: Layer, limits: &SandboxLimits) -> Result<(), String> {
     set("file size", Resource::Fsize, limits.file_mb.saturating_mul(MIB))?;
     let data = limits.memory_mb.saturating_mul(MIB).saturating_mul(DATA_FACTOR);
     set("memory", Resource::Data, data)?;
-    // In a namespace the end of all is one signal away; and the number counts the user's other threads.
-    if layer == Layer::Floor && !rustix::process::geteuid().is_root() {
-        let most = u64::from(limits.processes).saturating_mul(THREADS_FACTOR);
-        set("processes", Resource::Nproc, tree::threads_of_user().saturating_add(most))?;
-    }
-    Ok(())
+    // The number counts the user's other threads, too; those of a namespace are counted by themselves. It
+    // does not hold for root, who is held by a control group.
+    let most = u64::from(limits.processes).saturating_mul(THREADS_FACTOR);
+    set("processes", Resource::Nproc, tree::threads_of_user().saturating_add(most))
 }
 
 /// Root without capabilities is a user like another. With `no_new_privs` none comes back on exec.

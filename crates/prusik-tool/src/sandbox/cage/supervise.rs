@@ -14,15 +14,18 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, WaitOptions, WaitStatus, wait};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::aside::Guard;
 use super::super::spec::{CAGE, ENTER, End, Input, Layer, Limit, Report, Spec, Telling};
 use super::{complain, relay, tree};
 
-/// How often the command is looked at.
+/// How often the command is looked at closely, and how often whether there is reason to.
 const LOOK: Duration = Duration::from_millis(25);
+const GLANCE: Duration = Duration::from_millis(5);
 /// How long a command whose input has ended may go on: a server ends by that.
 const SERVER_GRACE: Duration = Duration::from_millis(1500);
 /// How long what was killed may take to be gone.
@@ -37,6 +40,9 @@ const SHELL_SIGNAL: i32 = 128;
 /// Runs the command and returns its exit code, or why it was not begun.
 pub fn supervise(spec: &Spec, command: &[OsString]) -> Result<ExitCode, String> {
     let failed = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    if spec.layer == Layer::Namespaces && !tree::is_first() {
+        return Err("there is no namespace around it".to_owned());
+    }
     // Descriptors that somebody above us has left open would lead outside.
     close_fds::set_fds_cloexec(3, &[]);
     // What is said here in confidence cannot be read from our memory.
@@ -140,8 +146,10 @@ fn watch(spec: &Spec, child: i32, input: &File, asked: &AtomicBool) -> (End, Opt
     let mut end = None;
     let mut limit = None;
     let mut gone_since = None;
+    let mut looked = Instant::now();
+    let mut threads = tree::threads_of_machine();
     loop {
-        match ended.recv_timeout(LOOK) {
+        match ended.recv_timeout(GLANCE) {
             Ok((pid, status)) if pid == child => {
                 end = Some(status);
                 break;
@@ -152,7 +160,13 @@ fn watch(spec: &Spec, child: i32, input: &File, asked: &AtomicBool) -> (End, Opt
             // Nobody is left.
             Err(RecvTimeoutError::Disconnected) => break,
         }
+        // Between two close looks a fork bomb would have filled the machine.
+        let more = tree::threads_of_machine().saturating_sub(threads);
+        if looked.elapsed() < LOOK && more < u64::from(spec.limits.processes) / 2 {
+            continue;
+        }
         limit = exceeded(spec);
+        (looked, threads) = (Instant::now(), tree::threads_of_machine());
         if limit.is_some() || asked.load(Ordering::Acquire) {
             break;
         }
@@ -167,7 +181,7 @@ fn watch(spec: &Spec, child: i32, input: &File, asked: &AtomicBool) -> (End, Opt
             }
         }
     }
-    if let Some(status) = end_all(spec.layer, child, &ended) {
+    if let Some(status) = end_all(spec.layer, child, end.is_some(), &ended) {
         end.get_or_insert(status);
     }
     let end = end.unwrap_or(End::Signalled(libc::SIGKILL));
@@ -203,9 +217,14 @@ fn exceeded(spec: &Spec) -> Option<Limit> {
 
 /// Kills until nobody is left. All orphans come to us, so nobody is missed. Returns how the command ended
 /// if it did meanwhile.
-fn end_all(layer: Layer, child: i32, ended: &Receiver<(i32, End)>) -> Option<End> {
+fn end_all(layer: Layer, child: i32, has_ended: bool, ended: &Receiver<(i32, End)>) -> Option<End> {
     let begun = Instant::now();
     let mut end = None;
+    // The command's own group in one stroke, before anything takes time. Once it was waited for, its number
+    // may be another's.
+    if let (false, Some(group)) = (has_ended, Pid::from_raw(child)) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
     loop {
         tree::kill(layer);
         loop {

@@ -1,30 +1,31 @@
 //! The processes of a command: who they are, what they use, and how they are ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::super::spec::Layer;
 
 /// Returns the processes that belong to the command, ours not among them.
 pub fn members(layer: Layer) -> Vec<i32> {
-    let parents = parents();
+    let alive = processes();
     let own = own_pid();
     match layer {
         // The namespace has no others.
-        Layer::Namespaces => parents.into_keys().filter(|pid| *pid != own).collect(),
-        Layer::Floor => descendants(&parents, own),
+        Layer::Namespaces => alive.into_keys().filter(|pid| *pid != own).collect(),
+        Layer::Floor => descendants(&alive, own),
     }
 }
 
 /// Returns the living processes that descend from `ancestor`.
-fn descendants(parents: &BTreeMap<i32, i32>, ancestor: i32) -> Vec<i32> {
+fn descendants(alive: &BTreeMap<i32, Process>, ancestor: i32) -> Vec<i32> {
     let mut found = vec![ancestor];
     let mut at = 0;
     while let Some(parent) = found.get(at).copied() {
-        found.extend(parents.iter().filter(|(_, of)| **of == parent).map(|(pid, _)| *pid));
+        let children = alive.iter().filter(|(_, process)| process.parent == parent);
+        found.extend(children.map(|(pid, _)| *pid));
         at += 1;
     }
     found.remove(0);
@@ -33,16 +34,49 @@ fn descendants(parents: &BTreeMap<i32, i32>, ancestor: i32) -> Vec<i32> {
 
 /// Kills the members that are there at this moment.
 pub fn kill(layer: Layer) {
-    let members = members(layer);
+    match layer {
+        // All at once, before any of them can fork. Elsewhere than in process 1 of a namespace this would
+        // be everybody.
+        Layer::Namespaces if is_first() => {
+            let _ = kill_process_group(Pid::INIT, Signal::KILL);
+        }
+        Layer::Namespaces => {}
+        Layer::Floor => kill_each(),
+    }
+}
+
+/// Returns whether this is process 1.
+pub fn is_first() -> bool {
+    own_pid() == 1
+}
+
+fn kill_each() {
+    let alive = processes();
+    let members = descendants(&alive, own_pid());
+    // Most are in one group, which ends at once. Ours is another: the command began a session.
+    let own = alive.get(&own_pid()).map(|own| own.group);
+    let groups: BTreeSet<i32> = members
+        .iter()
+        .filter_map(|pid| alive.get(pid).map(|process| process.group))
+        .filter(|group| *group > 1 && Some(*group) != own)
+        .collect();
+    for group in groups.into_iter().filter_map(Pid::from_raw) {
+        // It may have gone since, here and below.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
     // Who is stopped forks no more while the others are killed.
     for signal in [Signal::STOP, Signal::KILL] {
-        for pid in &members {
-            if let Some(pid) = Pid::from_raw(*pid) {
-                // It may have gone since.
-                let _ = kill_process(pid, signal);
-            }
+        for pid in members.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+            let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// Returns how many threads the machine has, for next to nothing; see proc_loadavg(5).
+pub fn threads_of_machine() -> u64 {
+    let Ok(load) = fs::read_to_string("/proc/loadavg") else { return 0 };
+    let of = |load: &str| load.split(' ').nth(3)?.split_once('/')?.1.parse().ok();
+    of(&load).unwrap_or(0)
 }
 
 /// Returns the memory that processes use together, in bytes. What is shared counts once where
@@ -86,11 +120,17 @@ pub fn threads_of_user() -> u64 {
         let tasks = || fs::read_dir(format!("{path}/task")).map_or(0, Iterator::count);
         if own { tasks() as u64 } else { 0 }
     };
-    parents().into_keys().map(of).sum()
+    processes().into_keys().map(of).sum()
 }
 
-/// Returns the parent of each process that can still act.
-fn parents() -> BTreeMap<i32, i32> {
+/// A process that can still act.
+#[derive(Debug, Clone, Copy)]
+struct Process {
+    parent: i32,
+    group: i32,
+}
+
+fn processes() -> BTreeMap<i32, Process> {
     let Ok(listed) = fs::read_dir("/proc") else { return BTreeMap::new() };
     let of = |name: &str| {
         let pid: i32 = name.parse().ok()?;
@@ -98,8 +138,8 @@ fn parents() -> BTreeMap<i32, i32> {
         // The name stands in brackets and may hold any character. See proc_pid_stat(5).
         let mut rest = stat.rsplit_once(") ")?.1.split(' ');
         let has_ended = rest.next()?.starts_with(['Z', 'X']);
-        let parent = rest.next()?.parse().ok()?;
-        (!has_ended).then_some((pid, parent))
+        let (parent, group) = (rest.next()?.parse().ok()?, rest.next()?.parse().ok()?);
+        (!has_ended).then_some((pid, Process { parent, group }))
     };
     listed.filter_map(|entry| of(entry.ok()?.file_name().to_str()?)).collect()
 }
@@ -114,8 +154,9 @@ mod tests {
 
     #[test]
     fn descendants_are_found_at_any_depth_and_strangers_are_not() {
-        let parents = BTreeMap::from([(1, 0), (5, 1), (6, 5), (7, 6), (8, 1), (9, 8), (4, 7)]);
-        let mut found = descendants(&parents, 5);
+        let alive = [(1, 0), (5, 1), (6, 5), (7, 6), (8, 1), (9, 8), (4, 7)];
+        let alive = alive.map(|(pid, parent)| (pid, Process { parent, group: pid }));
+        let mut found = descendants(&BTreeMap::from(alive), 5);
         found.sort_unstable();
         assert_eq!(found, [4, 6, 7]);
     }
