@@ -6,7 +6,7 @@ use std::sync::Arc;
 use prusik_core::agent::Agent;
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
-use prusik_tool::sandbox::{Confinement, Grounds, STEERING, Sandbox};
+use prusik_tool::sandbox::{Confinement, Grounds, Protection, STEERING, Sandbox};
 use prusik_tool::{
     BreakerPolicy, Builtins, Children, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox,
     Transport as Wire, builtin_contract,
@@ -243,36 +243,55 @@ fn sandbox(
     Sandbox::new(Confinement::of_this_machine(), grounds, policy)
 }
 
-/// Says what is in force where an agent's tools run, and fails if one of them could not run.
-pub(crate) fn tell_protection(
-    project: &Project,
-    agent: &Agent,
-    tell: Tell<'_>,
-) -> Result<(), Error> {
-    let holds = |name: &str| agent.tools.iter().any(|tool| tool.name == name);
-    if holds(SHELL_TOOL) {
-        match project.shell() {
-            Some(Shell::Confined) => {
-                let sandbox = shell_sandbox(project);
-                sandbox.check().map_err(|error| {
-                    let way_out = "`shell: unconfined` in prusik.yaml runs it with all your rights";
-                    Error::Misuse(format!(
-                        "the shell of agent `{}`: {error} ({way_out})",
-                        agent.name
-                    ))
-                })?;
-                tell(format!("shell: {}", sandbox.protection().words()));
-            }
-            Some(Shell::Unconfined) => tell("shell: nothing confines it".to_owned()),
-            None => {}
-        }
+/// What keeps commands of an agent in.
+pub struct Guarded {
+    /// `shell`, or `server NAME`.
+    pub what: String,
+    /// None if the project said that nothing shall confine it.
+    pub protection: Option<Protection>,
+}
+
+impl Guarded {
+    pub fn words(&self) -> String {
+        let words = self.protection.as_ref().map(Protection::words);
+        format!("{}: {}", self.what, words.unwrap_or_else(|| "nothing confines it".to_owned()))
+    }
+}
+
+/// Returns what is in force where an agent's tools run: its shell, and the servers that ask for a sandbox.
+pub fn protections(project: &Project, agent: &Agent) -> Vec<Guarded> {
+    let here = || Some(Confinement::of_this_machine().protection().clone());
+    let mut guarded = Vec::new();
+    if agent.tools.iter().any(|tool| tool.name == SHELL_TOOL) {
+        let protection = match project.shell() {
+            Some(Shell::Confined) => here(),
+            Some(Shell::Unconfined) | None => None,
+        };
+        guarded.push(Guarded { what: SHELL_TOOL.to_owned(), protection });
     }
     for server in project.servers().filter(|server| server.sandbox.is_some()) {
-        if agent.tools.iter().any(|tool| tool.name.starts_with(&format!("{}__", server.name))) {
-            let protection = Confinement::of_this_machine();
-            tell(format!("server {}: {}", server.name, protection.protection().words()));
+        let prefix = format!("{}__", server.name);
+        if agent.tools.iter().any(|tool| tool.name.starts_with(&prefix)) {
+            let what = format!("server {}", server.name);
+            guarded.push(Guarded { what, protection: here() });
         }
     }
+    guarded
+}
+
+/// Says what is in force where an agent's tools run, and fails if its shell could not run.
+fn tell_protection(project: &Project, agent: &Agent, tell: Tell<'_>) -> Result<(), Error> {
+    let holds_shell = agent.tools.iter().any(|tool| tool.name == SHELL_TOOL);
+    if holds_shell && project.shell() == Some(Shell::Confined) {
+        shell_sandbox(project).check().map_err(|error| {
+            Error::Misuse(format!(
+                "the shell of agent `{}`: {error}\n  help: `shell: unconfined` in prusik.yaml runs it with all \
+                 your rights",
+                agent.name
+            ))
+        })?;
+    }
+    protections(project, agent).iter().for_each(|guarded| tell(guarded.words()));
     Ok(())
 }
 

@@ -13,6 +13,8 @@ use super::spec::{CAGE, Input, Layer, SUPERVISE, SandboxLimits, Spec, Telling, V
 
 /// Names the helper for programs that are not `prusik`.
 pub const HELPER: &str = "PRUSIK_HELPER";
+/// Names bubblewrap where it is not to be looked for on the `PATH`.
+pub const BUBBLEWRAP: &str = "PRUSIK_BWRAP";
 /// The helper's name.
 const PRUSIK: &str = "prusik";
 /// What the trial writes where it may, and must neither read nor write where it may not.
@@ -89,7 +91,9 @@ impl Confinement {
         static HERE: OnceLock<Confinement> = OnceLock::new();
         let look = || {
             let path = std::env::var_os("PATH");
-            Self::with(helper(path.as_deref()), bwrap::on_path("bwrap", path.as_deref()))
+            let bwrap = std::env::var_os(BUBBLEWRAP).map(PathBuf::from);
+            let bwrap = bwrap.or_else(|| bwrap::on_path("bwrap", path.as_deref()));
+            Self::with(helper(path.as_deref()), bwrap)
         };
         HERE.get_or_init(look).clone()
     }
