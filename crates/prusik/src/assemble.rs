@@ -291,7 +291,9 @@ fn tell_protection(project: &Project, agent: &Agent, tell: Tell<'_>) -> Result<(
             ))
         })?;
     }
-    protections(project, agent).iter().for_each(|guarded| tell(guarded.words()));
+    for guarded in protections(project, agent) {
+        tell(guarded.words());
+    }
     Ok(())
 }
 

@@ -211,12 +211,13 @@ fn grep() -> Spec {
     )
 }
 
-const CONFINED: &str = "Runs a command with `sh -c` in the workspace folder, without input, in a sandbox: the workspace can be \
-     written, system folders can be read, all else is hidden, and there is no network but what the project grants. \
-     Files that steer other programs, such as .git, cannot be written. Returns the exit code and what it printed. \
-     Whatever it leaves running is ended, and its home and temporary folder are gone then.";
-const UNCONFINED: &str = "Runs a command with `sh -c` in the workspace folder, without input and not confined to it. Returns the \
-     exit code and what it printed. Whatever it leaves running is ended.";
+const CONFINED: &str = "Runs a command with `sh -c` in the workspace folder, without input, in a sandbox: the \
+     workspace can be written, system folders can be read, all else is hidden, and there is no \
+     network but what the project grants. Files that steer other programs, such as .git, cannot be \
+     written. Returns the exit code and what it printed. Whatever it leaves running is ended, and \
+     its home and temporary folder are gone then.";
+const UNCONFINED: &str = "Runs a command with `sh -c` in the workspace folder, without input and not confined to it. \
+     Returns the exit code and what it printed. Whatever it leaves running is ended.";
 
 fn shell(description: &'static str) -> Spec {
     (

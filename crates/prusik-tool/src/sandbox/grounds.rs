@@ -161,13 +161,11 @@ impl Found {
 /// follows that.
 fn named(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let (parent, name) = (path.parent()?, path.file_name()?);
-    match parent.canonicalize() {
-        Ok(parent) => Some((parent.join(name), PathBuf::new())),
-        Err(_) => {
-            let (first, rest) = named(parent)?;
-            Some((first, rest.join(name)))
-        }
+    if let Ok(parent) = parent.canonicalize() {
+        return Some((parent.join(name), PathBuf::new()));
     }
+    let (first, rest) = named(parent)?;
+    Some((first, rest.join(name)))
 }
 
 #[cfg(test)]

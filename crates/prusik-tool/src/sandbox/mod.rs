@@ -192,6 +192,6 @@ impl Sandbox {
             Some(proxy) => proxy,
             None => Proxy::start(policy.network.clone()).map_err(SandboxError::Proxy)?,
         };
-        Ok(Some(proxy.insert(started).socket().to_owned()))
+        Ok(Some(proxy.insert(started).socket()))
     }
 }

@@ -21,6 +21,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Longest head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What is read of a request that was refused.
+const REST_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a client may take to say what it wants, and a server to be reached.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections at a time.
@@ -138,15 +140,14 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let is_special = match a {
-        0 | 10 | 127 => true,
+        // This machine, a neighbourhood; groups, and what is kept for later.
+        0 | 10 | 127 | 224.. => true,
         100 => (64..128).contains(&b),
         169 => b == 254,
         172 => (16..32).contains(&b),
         192 => matches!((b, c), (168, _) | (0, 0 | 2) | (88, 99)),
         198 => matches!((b, c), (18 | 19, _) | (51, 100)),
         203 => (b, c) == (0, 113),
-        // Groups, and what is kept for later.
-        224.. => true,
         _ => false,
     };
     !is_special
@@ -286,7 +287,14 @@ impl Gate {
                     why.len()
                 );
                 client.write_all(head.as_bytes()).await?;
-                client.write_all(why.as_bytes()).await
+                client.write_all(why.as_bytes()).await?;
+                client.shutdown().await?;
+                // What nobody has read would take the answer back with it.
+                let mut rest = client.take(REST_BYTES_MAX);
+                let mut nowhere = tokio::io::sink();
+                let drained = tokio::io::copy(&mut rest, &mut nowhere);
+                let _ = tokio::time::timeout(PATIENCE, drained).await;
+                Ok(())
             }
         }
     }

@@ -64,8 +64,7 @@ pub fn check_agent(project: &Project, agent: &AgentEntry) -> Result<(), Stopped>
     if project.has_unconfined_shell() {
         return Err(refusal("the project has `shell: unconfined`, which acts anywhere"));
     }
-    let granted = project.config().sandbox.iter();
-    if let Some(reason) = granted.filter_map(beyond).next() {
+    if let Some(reason) = project.config().sandbox.as_ref().and_then(beyond) {
         return Err(refusal(&format!("`sandbox` of the project {reason}")));
     }
     for (key, path) in

@@ -72,7 +72,7 @@ fn kill_each() {
     }
 }
 
-/// Returns how many threads the machine has, for next to nothing; see proc_loadavg(5).
+/// Returns how many threads the machine has, for next to nothing; see `proc_loadavg(5)`.
 pub fn threads_of_machine() -> u64 {
     let Ok(load) = fs::read_to_string("/proc/loadavg") else { return 0 };
     let of = |load: &str| load.split(' ').nth(3)?.split_once('/')?.1.parse().ok();

@@ -103,7 +103,10 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
         for agent in &reviewed.agents {
             for guarded in protections(&reviewed.project, agent) {
                 let force = guarded.protection.as_ref().map_or("unconfined", Protection::as_str);
-                let object = json!({"agent": agent.name, "sandbox": guarded.what, "protection": force, "text": guarded.words()});
+                let object = json!({
+                    "agent": agent.name, "sandbox": guarded.what, "protection": force,
+                    "text": guarded.words(),
+                });
                 put(&format!("{object}\n"));
             }
         }

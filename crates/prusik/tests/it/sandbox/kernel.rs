@@ -63,7 +63,7 @@ async fn processes_outside_are_neither_read_nor_signalled() {
     for world in World::all() {
         let attempt = format!(
             "for p in {pid} {own} 1 $PPID; do cat /proc/$p/environ /proc/$p/maps /proc/$p/mem /proc/$p/cmdline; \
-             ls -l /proc/$p/fd /proc/$p/root/ /proc/$p/cwd/; kill -STOP $p; kill -9 $p; kill -9 -$p; done; \
+             ls -l /proc/$p/fd /proc/$p/root/. /proc/$p/cwd/.; kill -STOP $p; kill -9 $p; kill -9 -$p; done; \
              cat /proc/*/cmdline; kill -9 -1; echo survived"
         );
         let told = world.sh(&attempt).await;
@@ -140,7 +140,9 @@ async fn preloaded_libraries_stay_in_the_cage() {
 #[tokio::test]
 async fn descriptors_of_ours_are_not_the_commands() {
     for world in World::all() {
-        let told = world.sh("ls /proc/self/fd 2>/dev/null || for n in 3 4 5 6 7 8 9; do (: <&$n) && echo $n; done").await;
+        let list = "ls /proc/self/fd 2>/dev/null || \
+                    for n in 3 4 5 6 7 8 9; do (: <&$n) && echo $n; done";
+        let told = world.sh(list).await;
         let open: Vec<&str> = told.split("--- stderr").next().unwrap().lines().skip(2).collect();
         // The three of every program, and the one that `ls` lists with.
         assert!(
