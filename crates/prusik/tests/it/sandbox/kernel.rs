@@ -63,7 +63,7 @@ async fn processes_outside_are_neither_read_nor_signalled() {
     for world in World::all() {
         let attempt = format!(
             "for p in {pid} {own} 1 $PPID; do cat /proc/$p/environ /proc/$p/maps /proc/$p/mem /proc/$p/cmdline; \
-             ls -l /proc/$p/fd /proc/$p/root/. /proc/$p/cwd/.; kill -STOP $p; kill -9 $p; kill -9 -$p; done; \
+             ls -l /proc/$p/fd -L /proc/$p/root /proc/$p/cwd; kill -STOP $p; kill -9 $p; kill -9 -$p; done; \
              cat /proc/*/cmdline; kill -9 -1; echo survived"
         );
         let told = world.sh(&attempt).await;
