@@ -171,9 +171,10 @@ pub(crate) fn again(
     asks: Asks,
     tell: Tell<'_>,
 ) -> Result<(World, Tools), Error> {
-    tell_protection(project, agent, tell)?;
     let models = match asks {
         Asks::Model => {
+            // What is only undone or cancelled runs no commands.
+            tell_protection(project, agent, tell)?;
             let summary = agent.context.as_ref().and_then(|policy| policy.summary_model.as_ref());
             let summary = summary.map(|model| model.alias.as_str());
             connect_models(project, &agent.model.alias, summary)?
