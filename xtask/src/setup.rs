@@ -64,6 +64,7 @@ pub fn run_setup(args: &Args) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let _held = lock(&folder.join("lock"))?;
 
+    want_bubblewrap(&root);
     let mut parts = vec![NODE, PYTHON];
     if args.peers {
         parts.push(PEERS);
@@ -179,6 +180,22 @@ fn require_programs(root: &Path) -> Result<()> {
         if names.len() == 1 { "it" } else { "them" },
         packages.join(" "),
     )
+}
+
+/// Installs bubblewrap where that is simple: without it the sandbox's tests run on its floor alone.
+fn want_bubblewrap(root: &Path) {
+    if works("bwrap", &["--version"]) {
+        return;
+    }
+    let is_root = output("id", &["-u"]).is_some_and(|id| id.trim() == "0");
+    let install = ["install", "--quiet", "--yes", "--no-install-recommends", "bubblewrap"];
+    let has_worked = is_root
+        && works("apt-get", &["--version"])
+        && run_with_retries(|| command("apt-get", root, &["update", "--quiet"])).is_ok()
+        && run_with_retries(|| command("apt-get", root, &install)).is_ok();
+    if !has_worked {
+        eprintln!("setup: bubblewrap is not there; the sandbox is tested without namespaces");
+    }
 }
 
 /// A program that must be there, and the Debian package that has it.

@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Held while files of this folder come and go.
 const GATE: &str = "gate";
@@ -75,10 +75,7 @@ impl Children {
     pub fn kill(&self) -> io::Result<()> {
         let mut file = File::open(&self.0.path)?;
         for group in left_of(&mut file)? {
-            if let Some(pid) = Pid::from_raw(group) {
-                // It may have ended in the meantime.
-                let _ = kill_process_group(pid, Signal::KILL);
-            }
+            signal_tree(group, Signal::KILL)?;
         }
         Ok(())
     }
@@ -153,15 +150,43 @@ fn end(group: i32) -> io::Result<bool> {
         return Ok(true);
     }
     for signal in [Signal::TERM, Signal::KILL] {
-        if let Some(pid) = Pid::from_raw(group) {
-            // The only error that can come is that nobody is left, or nobody who is ours.
-            let _ = kill_process_group(pid, signal);
-        }
+        signal_tree(group, signal)?;
         if is_gone_within(GRACE, group)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Signals a group, and before it those of its descendants who have left it: once their parents are gone nobody
+/// can tell whose they are.
+pub(crate) fn signal_tree(group: i32, signal: Signal) -> io::Result<()> {
+    let alive = processes()?;
+    let mut tree: Vec<i32> = of_group(&alive, group).collect();
+    let members = tree.len();
+    let mut at = 0;
+    while let Some(parent) = tree.get(at).copied() {
+        let children = alive.iter().filter(|(_, process)| process.parent == parent);
+        let children: Vec<i32> =
+            children.map(|(pid, _)| *pid).filter(|pid| !tree.contains(pid)).collect();
+        tree.extend(children);
+        at += 1;
+    }
+    for pid in tree.split_off(members) {
+        if let Some(pid) = Pid::from_raw(pid) {
+            // It may have ended in the meantime.
+            let _ = kill_process(pid, signal);
+        }
+    }
+    if let Some(pid) = Pid::from_raw(group) {
+        // The only error that can come is that nobody is left, or nobody who is ours.
+        let _ = kill_process_group(pid, signal);
+    }
+    Ok(())
+}
+
+fn of_group(alive: &BTreeMap<i32, Process>, group: i32) -> impl Iterator<Item = i32> {
+    alive.iter().filter(move |(_, process)| process.group == group).map(|(pid, _)| *pid)
 }
 
 fn is_gone_within(grace: Duration, group: i32) -> io::Result<bool> {
@@ -180,6 +205,7 @@ fn is_gone_within(grace: Duration, group: i32) -> io::Result<bool> {
 /// A process that can still act.
 #[derive(Debug, PartialEq, Eq)]
 struct Process {
+    parent: i32,
     group: i32,
     /// When it began, in whatever words the system has for that.
     begun: String,
@@ -204,14 +230,11 @@ fn processes_of_proc() -> io::Result<BTreeMap<i32, Process>> {
         // The name stands in brackets and may hold any character. See proc_pid_stat(5).
         let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
         let fields: Vec<&str> = rest.split(' ').collect();
-        let (Some(mode), Some(group), Some(begun)) =
-            (fields.first(), fields.get(2), fields.get(19))
-        else {
-            continue;
-        };
-        if let (false, Ok(group)) = (has_ended(mode), group.parse()) {
+        let [mode, parent, group, ..] = &fields[..] else { continue };
+        let Some(begun) = fields.get(19) else { continue };
+        if let (false, Ok(parent), Ok(group)) = (has_ended(mode), parent.parse(), group.parse()) {
             let begun = format!("{begun}@{}", boot.trim());
-            found.insert(pid, Process { group, begun });
+            found.insert(pid, Process { parent, group, begun });
         }
     }
     Ok(found)
@@ -219,15 +242,16 @@ fn processes_of_proc() -> io::Result<BTreeMap<i32, Process>> {
 
 fn processes_of_ps() -> io::Result<BTreeMap<i32, Process>> {
     let listed = Command::new("ps")
-        .args(["-A", "-o", "pid=", "-o", "pgid=", "-o", "stat=", "-o", "lstart="])
+        .args(["-A", "-o", "pid=", "-o", "ppid=", "-o", "pgid=", "-o", "stat=", "-o", "lstart="])
         .env("LC_ALL", "C")
         .output()?;
     let mut found = BTreeMap::new();
     for line in String::from_utf8_lossy(&listed.stdout).lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [pid, group, mode, begun @ ..] = &fields[..] else { continue };
-        if let (false, Ok(pid), Ok(group)) = (has_ended(mode), pid.parse(), group.parse()) {
-            found.insert(pid, Process { group, begun: begun.join("_") });
+        let [pid, parent, group, mode, begun @ ..] = &fields[..] else { continue };
+        let numbers = (pid.parse(), parent.parse(), group.parse());
+        if let (false, (Ok(pid), Ok(parent), Ok(group))) = (has_ended(mode), numbers) {
+            found.insert(pid, Process { parent, group, begun: begun.join("_") });
         }
     }
     Ok(found)

@@ -4,6 +4,7 @@ mod builtin;
 mod children;
 mod mcp;
 mod process;
+pub mod sandbox;
 mod toolbox;
 
 use async_trait::async_trait;

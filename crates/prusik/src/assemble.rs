@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prusik_core::agent::Agent;
 use prusik_engine::World;
 use prusik_model::{CassetteMode, MaxTokensField, ModelConfig as Connection};
+use prusik_tool::sandbox::{Confinement, Grounds, Protection, STEERING, Sandbox};
 use prusik_tool::{
     BreakerPolicy, Builtins, Children, ServerConfig, ServerLimits, ShellPolicy, ToolInfo, Toolbox,
     Transport as Wire, builtin_contract,
@@ -17,10 +18,12 @@ use crate::library::{
     Asks, Connected, Error, Home, Models, OwnTool, Tell, Tools, Workshop, facts as facts_with,
     world,
 };
-use crate::project::config::{self, ModelConfig, Provider};
+use crate::project::config::{self, ModelConfig, Provider, SandboxConfig};
 use crate::project::lock::{LOCK_FILE, Lock};
 use crate::project::values::{SecretRef, Template};
-use crate::project::{self, ListedTool, Project, ProjectError, ProjectErrors, Server, ToolFacts};
+use crate::project::{
+    self, ListedTool, Project, ProjectError, ProjectErrors, SHELL_TOOL, Server, Shell, ToolFacts,
+};
 
 /// Files and folders that steer the project: an agent that may write into the project's own folder
 /// still cannot change what it may do.
@@ -59,7 +62,11 @@ pub(crate) async fn fresh(
     let servers = project.servers_for(entry).into_iter();
     let Connected { toolbox, .. } = workshop(project, servers, own)?.connect(tell).await?;
     let made = project.agent_definition(agent, &Workshop::facts_of(&toolbox, own));
-    assembled(models, toolbox, made.map_err(Error::from)).await
+    let made = made.map_err(Error::from).and_then(|definition| {
+        tell_protection(project, &definition, tell)?;
+        Ok(definition)
+    });
+    assembled(models, toolbox, made).await
 }
 
 /// Puts together what a new run needs, or ends what was started for it.
@@ -162,9 +169,12 @@ pub(crate) fn again(
     own: &[OwnTool],
     agent: &Agent,
     asks: Asks,
+    tell: Tell<'_>,
 ) -> Result<(World, Tools), Error> {
     let models = match asks {
         Asks::Model => {
+            // What is only undone or cancelled runs no commands.
+            tell_protection(project, agent, tell)?;
             let summary = agent.context.as_ref().and_then(|policy| policy.summary_model.as_ref());
             let summary = summary.map(|model| model.alias.as_str());
             connect_models(project, &agent.model.alias, summary)?
@@ -191,13 +201,101 @@ fn builtins(project: &Project, children: &Children) -> Result<Builtins, Error> {
         protected: protected(project),
         hidden: hidden(project),
         state: home(project).edits(),
-        shell: if project.has_unconfined_shell() {
-            ShellPolicy::Unconfined
-        } else {
-            ShellPolicy::Absent
+        shell: match project.shell() {
+            None => ShellPolicy::Absent,
+            Some(Shell::Confined) => ShellPolicy::Confined(shell_sandbox(project)),
+            Some(Shell::Unconfined) => ShellPolicy::Unconfined,
         },
         children: Some(children.clone()),
     })
+}
+
+/// Returns what shell commands run in.
+pub fn shell_sandbox(project: &Project) -> Sandbox {
+    let config = project.config().sandbox.clone().unwrap_or_default();
+    sandbox(project, &config, project.workspace(), Vec::new())
+}
+
+/// Returns what a server's program runs in. It may read the project, where its code is.
+fn server_sandbox(project: &Project, config: &SandboxConfig, cwd: &Path) -> Sandbox {
+    sandbox(project, config, cwd.to_owned(), vec![project.root().to_owned()])
+}
+
+fn sandbox(
+    project: &Project,
+    config: &SandboxConfig,
+    folder: PathBuf,
+    mut readable: Vec<PathBuf>,
+) -> Sandbox {
+    let absolute = |path: &PathBuf| project::sandbox::absolute(project.root(), path);
+    let mut writable = vec![project.workspace()];
+    writable.extend(config.writable.iter().map(absolute));
+    readable.extend(config.readable.iter().map(absolute));
+    let mut hidden = hidden(project);
+    hidden.push(project.root().join(".env"));
+    // All that is ours, what the store makes while a command runs as well.
+    let home = home(project).folder();
+    let is_ours_alone = |path: &Path| {
+        [project.root(), &project.workspace()].iter().all(|other| !other.starts_with(path))
+    };
+    hidden.extend(Some(home).filter(|home| is_ours_alone(home)));
+    let grounds = Grounds { folder, writable, readable, protected: protected(project), hidden };
+    let policy = project::sandbox::policy(config);
+    Sandbox::new(Confinement::of_this_machine(), grounds, policy)
+}
+
+/// What keeps commands of an agent in.
+pub struct Guarded {
+    /// `shell`, or `server NAME`.
+    pub what: String,
+    /// None if the project said that nothing shall confine it.
+    pub protection: Option<Protection>,
+}
+
+impl Guarded {
+    pub fn words(&self) -> String {
+        let words = self.protection.as_ref().map(Protection::words);
+        format!("{}: {}", self.what, words.unwrap_or_else(|| "nothing confines it".to_owned()))
+    }
+}
+
+/// Returns what is in force where an agent's tools run: its shell, and the servers that ask for a sandbox.
+pub fn protections(project: &Project, agent: &Agent) -> Vec<Guarded> {
+    let here = || Some(Confinement::of_this_machine().protection().clone());
+    let mut guarded = Vec::new();
+    if agent.tools.iter().any(|tool| tool.name == SHELL_TOOL) {
+        let protection = match project.shell() {
+            Some(Shell::Confined) => here(),
+            Some(Shell::Unconfined) | None => None,
+        };
+        guarded.push(Guarded { what: SHELL_TOOL.to_owned(), protection });
+    }
+    for server in project.servers().filter(|server| server.sandbox.is_some()) {
+        let prefix = format!("{}__", server.name);
+        if agent.tools.iter().any(|tool| tool.name.starts_with(&prefix)) {
+            let what = format!("server {}", server.name);
+            guarded.push(Guarded { what, protection: here() });
+        }
+    }
+    guarded
+}
+
+/// Says what is in force where an agent's tools run, and fails if its shell could not run.
+fn tell_protection(project: &Project, agent: &Agent, tell: Tell<'_>) -> Result<(), Error> {
+    let holds_shell = agent.tools.iter().any(|tool| tool.name == SHELL_TOOL);
+    if holds_shell && project.shell() == Some(Shell::Confined) {
+        shell_sandbox(project).check().map_err(|error| {
+            Error::Misuse(format!(
+                "the shell of agent `{}`: {error}\n  help: `shell: unconfined` in prusik.yaml runs it with all \
+                 your rights",
+                agent.name
+            ))
+        })?;
+    }
+    for guarded in protections(project, agent) {
+        tell(guarded.words());
+    }
+    Ok(())
 }
 
 /// Returns what no file tool may write: the files that steer the project, and those that it names.
@@ -207,7 +305,8 @@ fn protected(project: &Project) -> Vec<PathBuf> {
         paths.extend(model.script.clone());
         paths.extend(model.cassette.clone());
     }
-    paths.iter().map(|path| project.root().join(path)).collect()
+    let steering = STEERING.map(|name| project.workspace().join(name));
+    paths.iter().map(|path| project.root().join(path)).chain(steering).collect()
 }
 
 /// Returns what no file tool may even read: the files that hold keys, and our own records.
@@ -293,6 +392,11 @@ pub fn server_config(
     let config::BreakerConfig { failures_max, cooldown_ms } = server.breaker;
     config.breaker = BreakerPolicy { failures_max, cooldown_ms };
     config.children = Some(children.clone());
+    if let (Some(sandbox), project::Transport::Stdio { cwd, .. }) =
+        (&server.sandbox, &server.transport)
+    {
+        config.sandbox = Some(server_sandbox(project, sandbox, cwd));
+    }
     config.stderr_log = Some(home(project).log_of(&server.name));
     Ok(config)
 }

@@ -62,6 +62,7 @@ pub use prusik_core::run::{State, Status};
 pub use prusik_engine::{Notice, Observer};
 pub use prusik_macros::{Failure, tool};
 pub use prusik_store::{Filter, RunRow};
+pub use prusik_tool::sandbox::{Domain, DomainError, SandboxLimits, SandboxPolicy};
 pub use serde_json::json;
 
 /// What a program may implement itself: a model, a store, a tool.

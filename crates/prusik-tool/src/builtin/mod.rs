@@ -52,11 +52,15 @@ impl Builtins {
             let shared = Arc::clone(&shared);
             tools.push(Arc::new(FileTool { info: spec::info(action.name()), action, shared }));
         }
-        match self.shell {
+        let (folder, children) = (shared.workspace.root().to_owned(), self.children.clone());
+        match &self.shell {
             ShellPolicy::Absent => {}
+            ShellPolicy::Confined(sandbox) => {
+                let sandbox = sandbox.clone();
+                tools.push(Arc::new(shell::Shell::confined(folder, children, sandbox)));
+            }
             ShellPolicy::Unconfined => {
-                let folder = shared.workspace.root().to_owned();
-                tools.push(Arc::new(shell::Shell::new(folder, self.children.clone())));
+                tools.push(Arc::new(shell::Shell::unconfined(folder, children)));
             }
         }
         Ok(tools)

@@ -23,11 +23,12 @@ pub enum Kind {
     InvalidPattern,
     Forbidden,
     DiskFull,
+    NoSandbox,
     Io,
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotFound,
         Self::OutsideWorkspace,
         Self::Protected,
@@ -42,6 +43,7 @@ impl Kind {
         Self::InvalidPattern,
         Self::Forbidden,
         Self::DiskFull,
+        Self::NoSandbox,
         Self::Io,
     ];
 
@@ -61,6 +63,7 @@ impl Kind {
             Self::InvalidPattern => "invalid_pattern",
             Self::Forbidden => "forbidden",
             Self::DiskFull => "disk_full",
+            Self::NoSandbox => "no_sandbox",
             Self::Io => "io_error",
         }
     }
@@ -87,6 +90,10 @@ impl Kind {
             Self::InvalidPattern => "Correct the pattern; set `literal` to search for plain text.",
             Self::Forbidden => "The file system forbids it; say so in your answer.",
             Self::DiskFull => "The disk is full; say so in your answer.",
+            Self::NoSandbox => {
+                "Commands cannot be confined here, so none is run. Use the other tools, and say so in \
+                 your answer."
+            }
             Self::Io => "The file system failed; say so in your answer.",
         }
     }

@@ -9,6 +9,8 @@ use crate::ToolInfo;
 /// The `_meta` field in which `edit` gets the key of its call.
 pub const EDIT_KEY: &str = "prusik/key";
 
+/// What [`info`] calls a shell that nothing confines. The tool's own name is the same.
+pub(super) const UNCONFINED_SHELL: &str = "unconfined shell";
 /// Longest that a shell command may run, in milliseconds.
 pub(super) const SHELL_TIMEOUT_MS_MAX: u64 = 600_000;
 pub(super) const SHELL_TIMEOUT_MS: u64 = 120_000;
@@ -28,6 +30,7 @@ const ON_PATHS: [Kind; 8] = [
     Kind::Io,
 ];
 const ON_WRITES: [Kind; 2] = [Kind::Protected, Kind::DiskFull];
+const ON_COMMANDS: [Kind; 1] = [Kind::NoSandbox];
 const ON_EDITS: [Kind; 4] = [Kind::NotText, Kind::NotUnique, Kind::NoMatch, Kind::NoChange];
 
 /// Returns the contract of a built-in tool, or `None` if there is no such tool.
@@ -59,6 +62,7 @@ pub fn builtin_contract(name: &str) -> Option<Contract> {
         },
         "shell" => Contract {
             timeout_ms: SHELL_TIMEOUT_MS_MAX + SHELL_GRACE_MS,
+            failures: Kind::terms(&ON_COMMANDS),
             ..Contract::of(EffectClass::Write)
         },
         _ => return None,
@@ -75,8 +79,10 @@ pub(super) fn info(name: &str) -> ToolInfo {
         "list" => list(),
         "glob" => glob(),
         "grep" => grep(),
-        _ => shell(),
+        UNCONFINED_SHELL => shell(UNCONFINED),
+        _ => shell(CONFINED),
     };
+    let name = if name == UNCONFINED_SHELL { "shell" } else { name };
     ToolInfo {
         name: name.to_owned(),
         description: description.to_owned(),
@@ -205,10 +211,17 @@ fn grep() -> Spec {
     )
 }
 
-fn shell() -> Spec {
+const CONFINED: &str = "Runs a command with `sh -c` in the workspace folder, without input, in a sandbox: the \
+     workspace can be written, system folders can be read, all else is hidden, and there is no \
+     network but what the project grants. Files that steer other programs, such as .git, cannot be \
+     written. Returns the exit code and what it printed. Whatever it leaves running is ended, and \
+     its home and temporary folder are gone then.";
+const UNCONFINED: &str = "Runs a command with `sh -c` in the workspace folder, without input and not confined to it. \
+     Returns the exit code and what it printed. Whatever it leaves running is ended.";
+
+fn shell(description: &'static str) -> Spec {
     (
-        "Runs a command with `sh -c` in the workspace folder, without input and not confined to \
-         it. Returns the exit code and what it printed. Whatever it leaves running is ended.",
+        description,
         json!({
             "command": {
                 "type": "string", "minLength": 1, "maxLength": 65536,

@@ -103,7 +103,7 @@ fn every_tool_has_a_schema_and_a_contract_that_says_what_to_do() {
     }
     assert_eq!(builtin_contract("bank__pay"), None);
     let declared = |kind: &Kind| {
-        ["read", "write", "edit", "grep"]
+        ["read", "write", "edit", "grep", "shell"]
             .iter()
             .any(|name| builtin_contract(name).unwrap().failures.contains_key(kind.as_str()))
     };

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use super::breaker::BreakerPolicy;
 use crate::Children;
+use crate::sandbox::Sandbox;
 
 /// An MCP server: how it is reached, and the bounds on it.
 #[derive(Debug, Clone)]
@@ -21,13 +22,23 @@ pub struct ServerConfig {
     pub stderr_log: Option<PathBuf>,
     /// Where a child process is written down, so that it does not outlive us unnoticed.
     pub children: Option<Children>,
+    /// What a child process runs in. Nothing confines it if there is none.
+    pub sandbox: Option<Sandbox>,
 }
 
 impl ServerConfig {
     pub fn new(name: impl Into<String>, transport: Transport) -> Self {
         let limits = ServerLimits::default();
         let breaker = BreakerPolicy::default();
-        Self { name: name.into(), transport, limits, breaker, stderr_log: None, children: None }
+        Self {
+            name: name.into(),
+            transport,
+            limits,
+            breaker,
+            stderr_log: None,
+            children: None,
+            sandbox: None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The child process of a stdio server: started, watched, its standard error kept, ended.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::config::{ServerConfig, Transport};
 use super::error::ConnectError;
 use super::lines::{Line, LineReader};
-use crate::process::{Group, base_environment};
+use crate::process::{Cage, Group, base_environment, caged_environment};
 
 /// Last lines of standard error that are kept for messages, and how much of each.
 const TAIL_LINES: usize = 12;
@@ -58,20 +59,37 @@ impl Process {
         let Transport::Stdio { command, args, env, cwd } = &config.transport else {
             unreachable!("only stdio servers have a process");
         };
-        let mut line = Command::new(command);
-        line.args(args)
-            .env_clear()
-            .envs(base_environment())
-            .envs(env.iter().map(|(name, value)| (name, value.expose_secret())))
+        let server = config.name.clone();
+        let cannot_start = |problem: String| ConnectError::CannotStart {
+            server: server.clone(),
+            command: command.clone(),
+            problem,
+        };
+        let (mut line, password, cage) = match &config.sandbox {
+            None => {
+                let mut line = Command::new(command);
+                line.args(args).env_clear().envs(base_environment());
+                (line, None, Cage::None)
+            }
+            Some(sandbox) => {
+                let words: Vec<&OsStr> =
+                    [command].into_iter().chain(args).map(OsStr::new).collect();
+                let caged =
+                    sandbox.server(&words).map_err(|error| cannot_start(error.to_string()))?;
+                let mut line = caged.command;
+                line.env_clear().envs(caged_environment());
+                (line, Some(caged.password), Cage::Supervised(caged.brake))
+            }
+        };
+        line.envs(env.iter().map(|(name, value)| (name, value.expose_secret())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true);
+            .kill_on_drop(password.is_none());
         if let Some(cwd) = cwd {
             line.current_dir(cwd);
         }
-        let server = config.name.clone();
         let mut child = line.spawn().map_err(|error| {
             let command = command.clone();
             let folder_is_there = cwd.as_deref().is_none_or(Path::is_dir);
@@ -85,13 +103,16 @@ impl Process {
                 ConnectError::CannotStart { server: server.clone(), command, problem }
             }
         })?;
-        let group = Group::of(&child);
-        group.note(config.children.as_ref()).map_err(|error| ConnectError::CannotStart {
-            server,
-            command: command.clone(),
-            problem: format!("it cannot be written down as a child of ours: {error}"),
+        let held = Group::of(&child, cage);
+        let noted = held.and_then(|group| group.note(config.children.as_ref()).map(|()| group));
+        let group = noted.map_err(|error| {
+            cannot_start(format!("it cannot be written down as a child of ours: {error}"))
         })?;
         let input = child.stdin.take().expect("stdin was set to a pipe");
+        if let Some(password) = password {
+            // A pipe that nobody has written to has room for a line. That the cage died, its end tells.
+            let _ = rustix::io::write(&input, format!("{password}\n").as_bytes());
+        }
         let output = child.stdout.take().expect("stdout was set to a pipe");
         let errors = child.stderr.take().expect("stderr was set to a pipe");
         let stderr = Arc::new(Stderr::default());

@@ -3,13 +3,14 @@
 //! There is no sandbox: what a program does of its own accord is not seen here. What is seen is what it
 //! is told, and what it is. Where that leads out of a copy, or cannot be read, the answer is no.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use crate::assemble::SELF_COMMAND;
 use crate::cli::Stopped;
+use crate::project::config::SandboxConfig;
 use crate::project::values::Template;
 use crate::project::{AgentEntry, Project, Server, Transport};
 
@@ -63,6 +64,9 @@ pub fn check_agent(project: &Project, agent: &AgentEntry) -> Result<(), Stopped>
     if project.has_unconfined_shell() {
         return Err(refusal("the project has `shell: unconfined`, which acts anywhere"));
     }
+    if let Some(reason) = project.config().sandbox.as_ref().and_then(beyond) {
+        return Err(refusal(&format!("`sandbox` of the project {reason}")));
+    }
     for (key, path) in
         [("workspace", &project.config().workspace), ("store", &project.config().store)]
     {
@@ -72,6 +76,16 @@ pub fn check_agent(project: &Project, agent: &AgentEntry) -> Result<(), Stopped>
         }
     }
     Ok(())
+}
+
+/// Returns what a sandbox grants that a copy of the project's folder does not contain.
+fn beyond(sandbox: &SandboxConfig) -> Option<String> {
+    if let Some(domain) = sandbox.network.first() {
+        return Some(format!("lets commands reach `{domain}`"));
+    }
+    let leaves = |path: &&PathBuf| path.is_absolute() || path.starts_with("~") || climbs(path, 0);
+    let path = sandbox.writable.iter().find(leaves)?;
+    Some(format!("lets commands write `{}`", path.display()))
 }
 
 fn refusal(why: &str) -> Stopped {
@@ -91,6 +105,9 @@ fn reason(project: &Project, server: &Server) -> Option<String> {
             Transport::Stdio { .. } | Transport::Unsupported { .. } => None,
         };
     };
+    if let Some(reason) = server.sandbox.as_ref().and_then(beyond) {
+        return Some(format!("has a sandbox that {reason}"));
+    }
     let declared = project.config().servers.get(&server.name).and_then(|own| own.cwd.as_deref());
     let root = project.root().canonicalize().ok()?;
     let Some(depth) = depth_of(&root, cwd, declared) else {

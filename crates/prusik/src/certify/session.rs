@@ -135,6 +135,9 @@ impl<'a> Session<'a> {
                     let own = std::env::current_exe().map_err(failed)?.display().to_string();
                     let real = std::mem::replace(command, own);
                     let told = control.folder().display().to_string();
+                    // The relay stands in the sandbox with the server.
+                    let folder = control.folder().to_owned();
+                    config.sandbox = config.sandbox.map(|sandbox| sandbox.with_writable(folder));
                     let first = [RELAY_COMMAND.to_owned(), told, "--".to_owned(), real];
                     *args = first.into_iter().chain(std::mem::take(args)).collect();
                     controls.insert(name.clone(), control);

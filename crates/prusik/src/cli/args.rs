@@ -126,6 +126,12 @@ pub enum Command {
         #[arg(long)]
         ledger: PathBuf,
     },
+    /// What a sandbox is entered through
+    #[command(hide = true)]
+    Cage {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Relays between `certify` and a server, and loses what it is told to lose
     #[command(hide = true)]
     CertifyRelay {

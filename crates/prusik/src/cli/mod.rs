@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use prusik_tool::sandbox;
 
 pub use args::Cli;
 pub use exit::{Exit, Stopped};
@@ -34,6 +35,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return exit.into();
         }
     };
+    if let Command::Cage { arguments } = &cli.command {
+        // It becomes another program, and has no threads until then.
+        return sandbox::cage(arguments);
+    }
+    sandbox::this_program_is_the_helper();
     start_log();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -79,6 +85,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stopped> {
         Command::Schema { of } => Ok(commands::make::schema(of)),
         Command::Completions { shell } => Ok(commands::make::completions(shell)),
         Command::DemoBank { ledger } => commands::demo::bank(&ledger).await,
+        Command::Cage { .. } => unreachable!("it has been entered before there were threads"),
         Command::CertifyRelay { folder, command } => {
             commands::certify::relay(&folder, &command).await
         }

@@ -1,7 +1,7 @@
 //! An agent that is put together in code: what a project writes into `agents/*.md` and `prusik.yaml`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prusik_core::agent::{self, ContextPolicy, Group, Limits, OnFailure};
@@ -9,6 +9,7 @@ use prusik_core::budget::Budget;
 use prusik_core::contract::{Contract, EffectClass};
 use prusik_core::ledger::Note;
 use prusik_core::schema::check_schema;
+use prusik_tool::sandbox::{Confinement, Grounds, STEERING, Sandbox, SandboxPolicy};
 use prusik_tool::{Builtins, ShellPolicy, Tool};
 use schemars::JsonSchema;
 use serde_json::Value;
@@ -49,7 +50,7 @@ struct Said {
     prompt: String,
     servers: Vec<McpServer>,
     files: Option<PathBuf>,
-    shell: bool,
+    shell: Option<OwnShell>,
     patterns: Vec<String>,
     contracts: BTreeMap<String, Contract>,
     output: Option<Value>,
@@ -58,6 +59,28 @@ struct Said {
     on_failure: OnFailure,
     groups: Vec<Group>,
     ledger: Vec<Note>,
+}
+
+/// How the shell of a program's agent runs.
+#[derive(Debug, Clone)]
+enum OwnShell {
+    Within(SandboxPolicy),
+    Unconfined,
+}
+
+/// Returns what shell commands in `folder` run in.
+fn sandbox(folder: &Path, home: Option<&Home>, policy: SandboxPolicy) -> Sandbox {
+    let own = folder.join(".prusik");
+    let mut hidden = home.map_or_else(Vec::new, Home::hidden);
+    hidden.push(own.clone());
+    let grounds = Grounds {
+        folder: folder.to_owned(),
+        writable: vec![folder.to_owned()],
+        readable: Vec::new(),
+        protected: vec![own],
+        hidden,
+    };
+    Sandbox::new(Confinement::of_this_machine(), grounds, policy)
 }
 
 /// Changes how a context is kept.
@@ -163,9 +186,23 @@ impl AgentBuilder {
         self
     }
 
+    /// Offers the built-in `shell` beside the file tools. Its commands run in a sandbox, in which the folder can
+    /// be written, the system read, and all else, the network too, is not there. The program `prusik`
+    /// does the confining: it is looked for beside this program and on the `PATH`, or where `PRUSIK_HELPER`
+    /// says. Without it, and where a machine cannot confine, the tool refuses to run.
+    pub fn shell(self) -> Self {
+        self.shell_within(SandboxPolicy::default())
+    }
+
+    /// Does as [`AgentBuilder::shell`], with other limits and a network of the domains that are named.
+    pub fn shell_within(mut self, policy: SandboxPolicy) -> Self {
+        self.said.shell = Some(OwnShell::Within(policy));
+        self
+    }
+
     /// Offers the built-in `shell` beside the file tools. It runs with all rights of this process.
     pub fn unconfined_shell(mut self) -> Self {
-        self.said.shell = true;
+        self.said.shell = Some(OwnShell::Unconfined);
         self
     }
 
@@ -301,7 +338,7 @@ impl AgentBuilder {
         if let Some(Err(problem)) = self.said.output.as_ref().map(check_schema) {
             problems.push(format!("the schema of its output is not valid: {problem}"));
         }
-        if self.said.shell && self.said.files.is_none() {
+        if self.said.shell.is_some() && self.said.files.is_none() {
             problems.push("the shell works in a folder: name it, `.files(\"…\")`".to_owned());
         }
         match &self.model {
@@ -348,15 +385,18 @@ impl Parts {
                     Error::Misuse(format!("the folder {folder} cannot be made: {error}"))
                 })?;
                 let own = folder.join(".prusik");
+                let steering = STEERING.map(|name| folder.join(name));
                 Some(Builtins {
                     workspace: folder.clone(),
-                    protected: vec![folder.join(".git"), own.clone()],
+                    protected: steering.into_iter().chain([own.clone()]).collect(),
                     hidden: home.map_or_else(|| vec![own.clone()], Home::hidden),
                     state: home.map_or_else(|| own.join("edits"), Home::edits),
-                    shell: if self.said.shell {
-                        ShellPolicy::Unconfined
-                    } else {
-                        ShellPolicy::Absent
+                    shell: match &self.said.shell {
+                        None => ShellPolicy::Absent,
+                        Some(OwnShell::Unconfined) => ShellPolicy::Unconfined,
+                        Some(OwnShell::Within(policy)) => {
+                            ShellPolicy::Confined(sandbox(folder, home, policy.clone()))
+                        }
                     },
                     children: home.map(Home::children).transpose()?,
                 })

@@ -430,7 +430,7 @@ impl Prusik {
         self.no_orphans().await?;
         let Some(declared) = self.own_agent(Some(&agent.name)) else {
             let Declared { project, own } = self.declared(Some(&agent.name))?;
-            return assemble::again(project, own, agent, asks);
+            return assemble::again(project, own, agent, asks, self.tell.as_ref());
         };
         let models = match asks {
             Asks::Model => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use prusik_tool::sandbox::{Confinement, Grounds, Sandbox, SandboxPolicy};
 use prusik_tool::{BreakerPolicy, ServerConfig, Transport};
 use secrecy::SecretString;
 
@@ -16,6 +17,14 @@ pub struct McpServer {
     wire: Wire,
     start_timeout_ms: Option<u64>,
     breaker: Option<BreakerPolicy>,
+    sandbox: Option<Walls>,
+}
+
+/// What a sandbox of a server grants.
+#[derive(Debug, Clone)]
+struct Walls {
+    writable: Vec<PathBuf>,
+    policy: SandboxPolicy,
 }
 
 #[derive(Debug, Clone)]
@@ -37,13 +46,13 @@ impl McpServer {
         let args = args.into_iter().map(Into::into).collect();
         let command = command.into();
         let wire = Wire::Stdio { command, args, cwd: None, env: Secrets::new() };
-        Self { name: name.into(), wire, start_timeout_ms: None, breaker: None }
+        Self { name: name.into(), wire, start_timeout_ms: None, breaker: None, sandbox: None }
     }
 
     /// A server that speaks streamable HTTP. Its tools are called `name__tool`.
     pub fn http(name: impl Into<String>, url: impl Into<String>) -> Self {
         let wire = Wire::Http { url: url.into(), headers: Secrets::new() };
-        Self { name: name.into(), wire, start_timeout_ms: None, breaker: None }
+        Self { name: name.into(), wire, start_timeout_ms: None, breaker: None, sandbox: None }
     }
 
     /// Adds what the server needs to know: a variable of the process's environment, or a header of
@@ -79,6 +88,18 @@ impl McpServer {
         self
     }
 
+    /// Runs the process in a sandbox, in which it may write these folders, read the one that it starts in
+    /// and the system, and reach the domains that the policy names; an address has none. See
+    /// [`crate::AgentBuilder::shell`] for what does the confining.
+    pub fn sandbox(
+        mut self,
+        writable: impl IntoIterator<Item = PathBuf>,
+        policy: SandboxPolicy,
+    ) -> Self {
+        self.sandbox = Some(Walls { writable: writable.into_iter().collect(), policy });
+        self
+    }
+
     pub(crate) fn config(&self, home: Option<&Home>) -> Result<ServerConfig, Error> {
         let wire = match &self.wire {
             Wire::Stdio { command, args, cwd, env } => Transport::Stdio {
@@ -96,6 +117,18 @@ impl McpServer {
             config.limits.start_timeout_ms = ms;
         }
         config.breaker = self.breaker.unwrap_or(config.breaker);
+        if let (Some(walls), Wire::Stdio { cwd, .. }) = (&self.sandbox, &self.wire) {
+            let folder = cwd.clone().unwrap_or_else(|| PathBuf::from("."));
+            let grounds = Grounds {
+                readable: vec![folder.clone()],
+                folder,
+                writable: walls.writable.clone(),
+                protected: Vec::new(),
+                hidden: home.map_or_else(Vec::new, Home::hidden),
+            };
+            let confinement = Confinement::of_this_machine();
+            config.sandbox = Some(Sandbox::new(confinement, grounds, walls.policy.clone()));
+        }
         if let Some(home) = home {
             config.children = Some(home.children()?);
             config.stderr_log = Some(home.log_of(&self.name));

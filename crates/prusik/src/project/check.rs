@@ -24,6 +24,7 @@ pub(crate) fn project(project: &Project, errors: &mut Vec<ProjectError>) {
         contract(project, name, config, errors);
     }
     groups(project, errors);
+    super::sandbox::check(project, errors);
     super::review::check_allowed(project, errors);
     let own = project.own.iter().map(|tool| tool.name.as_str());
     errors.extend(mistaken_for_context(own).into_iter().map(|m| project.source.error(&[], m)));

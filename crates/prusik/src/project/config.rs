@@ -39,9 +39,13 @@ pub struct ProjectFile {
     /// The folder that the built-in file tools are confined to.
     #[serde(default = "default_workspace")]
     pub workspace: PathBuf,
-    /// The built-in shell. It is not confined yet, so it exists only where this says `unconfined`.
+    /// How the built-in shell runs. An agent holds it only if it names it, and then it is `confined` where
+    /// this is left out.
     #[serde(default)]
     pub shell: Option<Shell>,
+    /// What the shell's sandbox grants beyond the workspace, and its limits.
+    #[serde(default)]
+    pub sandbox: Option<SandboxConfig>,
     /// The SQLite file with the journals of the runs.
     #[serde(default = "default_store")]
     pub store: PathBuf,
@@ -77,8 +81,36 @@ pub struct LintConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Shell {
+    /// In a sandbox: the workspace writable, the system read-only, all else hidden, no network. Where
+    /// there can be no sandbox, it refuses to run.
+    Confined,
     /// With every right of the user who runs Prusik.
     Unconfined,
+}
+
+/// What a sandbox grants, and its limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxConfig {
+    /// Domains that may be reached over HTTP and HTTPS: `example.com`, `*.example.com` for all below it,
+    /// with `:PORT` another port. None when it is left out. It needs bubblewrap.
+    pub network: Vec<String>,
+    /// Folders beside the workspace that may be written, relative to the project or below `~/`.
+    pub writable: Vec<PathBuf>,
+    /// Files and folders that may be read besides those of the system.
+    pub readable: Vec<PathBuf>,
+    /// Most memory of all processes together, in MiB; 2048 when it is left out.
+    #[schemars(range(min = 16))]
+    pub memory_mb: Option<u64>,
+    /// Most processes at a time; 256 when it is left out.
+    #[schemars(range(min = 1))]
+    pub processes: Option<u32>,
+    /// The largest file that may be written, in MiB; 1024 when it is left out.
+    #[schemars(range(min = 1))]
+    pub file_mb: Option<u64>,
+    /// Most that a shell command may print, in MiB; 64 when it is left out.
+    #[schemars(range(min = 1))]
+    pub output_mb: Option<u64>,
 }
 
 /// What answers the prompts.
@@ -219,6 +251,10 @@ pub struct ServerConfig {
     /// When the server is left alone because it does not answer.
     #[serde(default)]
     pub breaker: BreakerConfig,
+    /// Runs the program in a sandbox: the workspace writable, the project and the system read-only, all else
+    /// hidden, no network. `{}` grants nothing more. Nothing confines the program when it is left out.
+    #[serde(default)]
+    pub sandbox: Option<SandboxConfig>,
 }
 
 /// When a server is left alone because it does not answer. One call then tries it out, and if that is

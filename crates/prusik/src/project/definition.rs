@@ -15,7 +15,7 @@ use super::config::{
 };
 use super::context::record_term;
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
-use super::{AgentEntry, Project, SHELL_TOOL, Server};
+use super::{AgentEntry, Project, Server};
 use crate::library::mistaken_calls;
 use crate::terms::{Mistake, mistaken_names};
 
@@ -271,11 +271,6 @@ impl Project {
         let index = index.to_string();
         let error =
             agent.source.error(&["tools", &index], format!("no tool is called `{pattern}`"));
-        if pattern == SHELL_TOOL && !self.has_unconfined_shell() {
-            let help = "the shell exists only where prusik.yaml says `shell: unconfined`: it runs \
-                        with all your rights";
-            return error.with_help(help);
-        }
         if [RECORD, RECALL].contains(&pattern) {
             return error.with_help(format!("every agent holds `{pattern}`: leave it out"));
         }

@@ -16,6 +16,7 @@ pub mod fix;
 pub mod lock;
 pub mod prices;
 mod review;
+pub(crate) mod sandbox;
 mod schema;
 mod servers;
 mod source;
@@ -32,8 +33,9 @@ use prusik_core::model::{ModelSpec, Price};
 
 pub use agents::AgentEntry;
 pub(crate) use agents::is_name as is_agent_name;
+pub use config::Shell;
 pub use config::{CassetteMode, ModelConfig, Provider};
-use config::{PriceConfig, ProjectFile, Shell};
+use config::{PriceConfig, ProjectFile};
 pub use definition::ToolFacts;
 pub(crate) use definition::{hold, matches as pattern_matches};
 pub(crate) use error::suggestion;
@@ -50,7 +52,7 @@ pub use values::{SecretRef, Template, Usd, Wall};
 pub const PROJECT_FILE: &str = "prusik.yaml";
 /// The built-in tools, which need no server.
 pub const BUILT_IN_TOOLS: [&str; 7] = ["read", "write", "edit", "list", "glob", "grep", SHELL_TOOL];
-/// The built-in tool that exists only where the project says `shell: unconfined`.
+/// The built-in tool that exists only where an agent or the project names it.
 pub const SHELL_TOOL: &str = "shell";
 
 /// A project whose files hold no mistake that can be found without starting anything.
@@ -143,9 +145,16 @@ impl Project {
         self.root.join(&self.config.store)
     }
 
-    /// Returns whether the project asks for the built-in shell, in so many words.
+    /// Returns how the built-in shell runs; none if nobody asks for it.
+    pub fn shell(&self) -> Option<Shell> {
+        let is_named =
+            || self.agents.iter().any(|agent| agent.tools.iter().any(|tool| tool == SHELL_TOOL));
+        self.config.shell.or_else(|| is_named().then_some(Shell::Confined))
+    }
+
+    /// Returns whether the project asks for a shell that nothing confines, in so many words.
     pub fn has_unconfined_shell(&self) -> bool {
-        self.config.shell == Some(Shell::Unconfined)
+        self.shell() == Some(Shell::Unconfined)
     }
 
     pub fn config(&self) -> &ProjectFile {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::config::{BreakerConfig, ProjectFile, ServerConfig, default_start_timeout_ms};
+use super::config::{
+    BreakerConfig, ProjectFile, SandboxConfig, ServerConfig, default_start_timeout_ms,
+};
 use super::error::ProjectError;
 use super::source::{Source, read_text};
 use super::typed;
@@ -24,6 +26,8 @@ pub struct Server {
     pub transport: Transport,
     pub start_timeout_ms: u64,
     pub breaker: BreakerConfig,
+    /// What its program runs in.
+    pub sandbox: Option<SandboxConfig>,
 }
 
 impl Server {
@@ -101,6 +105,7 @@ pub(crate) fn load(
                     transport,
                     start_timeout_ms: server.start_timeout_ms,
                     breaker: server.breaker,
+                    sandbox: server.sandbox.clone(),
                 },
             );
         }
@@ -158,6 +163,7 @@ fn transport(
                 ("args", !server.args.is_empty()),
                 ("env", !server.env.is_empty()),
                 ("cwd", server.cwd.is_some()),
+                ("sandbox", server.sandbox.is_some()),
             ] {
                 if set {
                     fail(key, format!("`{key}` is for a server with `command`"), "remove it");
@@ -234,6 +240,7 @@ fn load_mcp_json(root: &Path, errors: &mut Vec<ProjectError>) -> BTreeMap<String
             transport,
             start_timeout_ms: default_start_timeout_ms(),
             breaker: BreakerConfig::default(),
+            sandbox: None,
         };
         servers.insert(name, server);
     }

@@ -21,4 +21,5 @@ mod lint_pages;
 mod live;
 mod mistakes;
 mod prusik;
+mod sandbox;
 mod undo;

@@ -7,10 +7,11 @@ use prusik_check::{
     failures, html, sarif,
 };
 use prusik_core::agent::Agent;
+use prusik_tool::sandbox::Protection;
 use serde_json::json;
 
 use super::{Place, write_atomically};
-use crate::assemble::{self, Listed};
+use crate::assemble::{self, Listed, protections};
 use crate::cli::args::{CheckArgs, Level, LintArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::{complain, put};
@@ -99,6 +100,16 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
     if args.sarif {
         put_sarif(&findings, &suppressed, reviewed.listed.problem.as_ref());
     } else if place.json {
+        for agent in &reviewed.agents {
+            for guarded in protections(&reviewed.project, agent) {
+                let force = guarded.protection.as_ref().map_or("unconfined", Protection::as_str);
+                let object = json!({
+                    "agent": agent.name, "sandbox": guarded.what, "protection": force,
+                    "text": guarded.words(),
+                });
+                put(&format!("{object}\n"));
+            }
+        }
         for section in &report.sections {
             for agent in &section.agents {
                 if !agent.facts.is_empty() {
@@ -118,6 +129,7 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
     } else {
         let paint = Paint::for_stdout();
         put(&answers(&report, paint));
+        put(&in_force(&reviewed, paint));
         put(&told(&findings, paint));
         let tools = reviewed.agents.iter().map(|agent| agent.tools.len()).sum();
         put(&summary(tools, report.counts(), suppressed.len()));
@@ -290,6 +302,22 @@ fn answers(report: &Report, paint: Paint) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Says what keeps commands in on this machine.
+fn in_force(reviewed: &Reviewed, paint: Paint) -> String {
+    let mut text = String::new();
+    for agent in &reviewed.agents {
+        for guarded in protections(&reviewed.project, agent) {
+            let about = paint.bold(&within_line(&format!("agent {}", agent.name)));
+            text.push_str(&format!("{about} {}\n", printable(&guarded.words())));
+        }
+    }
+    if text.is_empty() {
+        text
+    } else {
+        format!("{}\n{text}\n", paint.bold("What keeps commands in here?"))
+    }
 }
 
 fn facts(facts: &[Fact], paint: Paint) -> String {

@@ -160,7 +160,6 @@ fn what_does_not_fit_the_tools_is_named_with_its_place() {
         ("a tool nobody has", refused(&all, &[(AGENT, "Grep", "zzz")])),
         ("a server's tool that it has not", refused(&all, &[(AGENT, "bank__p*", "bank__x*")])),
         ("a server nobody has", refused(&all, &[(AGENT, "bank__p*", "bnak__pay")])),
-        ("the shell", refused(&all, &[(AGENT, "Grep", "Bash"), (YAML, "shell: unconfined", "")])),
         (
             "a contract of a tool that the server has not",
             refused(&all, &[(YAML, "bank__refund: {", "bank__refnud: {")]),
