@@ -59,6 +59,15 @@ fn park_note(run: &Run, reason: &ParkReason) -> String {
                 format!("call {} in doubt: settle it", doubts.join(", "))
             }
         }
+        ParkReason::Approval { .. } => {
+            let asked: Vec<String> =
+                run.state().authority.asked.keys().map(ToString::to_string).collect();
+            if asked.is_empty() {
+                "answered: resume goes on".to_owned()
+            } else {
+                format!("call {} waits for an approval: inbox shows it", asked.join(", "))
+            }
+        }
         ParkReason::Loop { tool, times } => {
             format!("{tool} gave the same result {times} times: resume goes on")
         }

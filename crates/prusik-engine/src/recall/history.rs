@@ -403,6 +403,10 @@ impl Folding {
             | Event::RunForked(_)
             | Event::CompensationStarted(_)
             | Event::CancelRequested(_)
+            | Event::PlanMade(_)
+            | Event::GrantSpent(_)
+            | Event::ApprovalRequested(_)
+            | Event::ApprovalAnswered(_)
             // What stands for old turns was made of them, and they are all here.
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)

@@ -128,6 +128,7 @@ fn agent(rng: &mut Rng) -> Agent {
     tools.push(Tool { shown: false, ..tool(TAKE, take) });
     let (leave, park) = (OnFailure::Leave, OnFailure::Park);
     Agent {
+        containment: None,
         on_failure: [leave, leave, park, OnFailure::Compensate][rng.usize(..4)],
         groups: groups(rng, &tools),
         ledger: if context.is_some() { notes(rng) } else { Vec::new() },

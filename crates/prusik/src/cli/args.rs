@@ -72,6 +72,15 @@ pub enum Command {
         #[arg(long, default_value = "cancelled at the command line")]
         reason: String,
     },
+    /// Show the calls that wait for a person's word
+    Inbox {
+        #[arg(add = ArgValueCandidates::new(complete::runs))]
+        run: Option<String>,
+    },
+    /// Let a call be made that `inbox` shows
+    Approve(ApproveArgs),
+    /// Refuse a call that `inbox` shows
+    Deny(DenyArgs),
     /// Say whether a call in doubt took effect
     Settle(SettleArgs),
     /// Keep something in a run's ledger, whatever is summarized
@@ -281,6 +290,37 @@ pub struct CertifyArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeniedVerdict {
     Untested,
+}
+
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// The call, as `prusik inbox` names it, such as 3.1
+    pub call: String,
+    /// The question, as `prusik inbox` shows it: the answer holds for that and nothing else
+    #[arg(long, value_name = "DIGEST")]
+    pub question: String,
+    /// Other arguments, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub arguments: Option<String>,
+    /// Ask no more about these values in this run
+    #[arg(long)]
+    pub endorse: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DenyArgs {
+    #[arg(add = ArgValueCandidates::new(complete::runs))]
+    pub run: String,
+    /// The call, as `prusik inbox` names it, such as 3.1
+    pub call: String,
+    /// The question, as `prusik inbox` shows it
+    #[arg(long, value_name = "DIGEST")]
+    pub question: String,
+    /// What the model is told
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

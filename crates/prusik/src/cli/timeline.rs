@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prusik_core::event::{
-    CloseHow, CompactHow, ContextCompacted, Event, Found, GroupClosingStarted, Kept, ParkReason,
-    PlannedCall, PromptReason, Resolver, Verdict,
+    CloseHow, CompactHow, ContextCompacted, Decision, Event, Found, GroupClosingStarted, Kept,
+    ParkReason, PlannedCall, PromptReason, Resolver, Verdict,
 };
+use prusik_core::grant::Doubt;
 use prusik_core::ids::{CallId, Timestamp, Turn};
 use prusik_core::ledger::Author;
 use prusik_core::message::ToolInput;
@@ -134,6 +135,26 @@ impl Timeline {
                 };
                 vec![paint.cyan(&format!("  ? {} {} {found}", probed.call, self.name(probed.call)))]
             }
+            Event::PlanMade(made) => vec![paint.dim(&format!(
+                "  plan: {} calls, and reads with {}",
+                made.plan.writes.iter().map(|write| write.times).sum::<u32>(),
+                one_line(&made.plan.reads.join(", "), MESSAGE_CHARS)
+            ))],
+            // The call itself follows.
+            Event::GrantSpent(_) => Vec::new(),
+            Event::ApprovalRequested(request) => vec![paint.cyan(&format!(
+                "  ? {} {} asks: {}",
+                request.call,
+                self.name(request.call),
+                one_line(&doubts(&request.doubts), MESSAGE_CHARS)
+            ))],
+            Event::ApprovalAnswered(answered) => vec![paint.cyan(&format!(
+                "  ? {} {} {} {}",
+                answered.call,
+                self.name(answered.call),
+                decided(&answered.decision),
+                printable(&answered.by)
+            ))],
             Event::CallSettled(settled) => {
                 let verdict = match &settled.verdict {
                     Verdict::Landed(_) => "landed",
@@ -361,6 +382,24 @@ fn written(input: &ToolInput) -> String {
     }
 }
 
+/// Returns what is to be looked at in a call.
+pub fn doubts(doubts: &[Doubt]) -> String {
+    let told = doubts.iter().map(|doubt| match doubt.argument.as_str() {
+        "" => doubt.why.clone(),
+        argument => format!("`{argument}`: {}", doubt.why),
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+fn decided(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Approved { arguments: Some(_), .. } => "approved with other arguments by",
+        Decision::Approved { .. } => "approved by",
+        Decision::Denied { .. } => "denied by",
+        Decision::Expired => "was not answered in time by",
+    }
+}
+
 /// Returns why a run waits, for people.
 pub fn park_reason(reason: &ParkReason) -> String {
     match reason {
@@ -380,6 +419,9 @@ pub fn park_reason(reason: &ParkReason) -> String {
         }
         ParkReason::InDoubt { calls } => {
             format!("nobody knows whether call {} took effect", join(calls))
+        }
+        ParkReason::Approval { calls } => {
+            format!("somebody is asked whether call {} may be made", join(calls))
         }
         ParkReason::Loop { tool, times } => {
             format!("`{}` gave the same result {times} times", printable(tool))

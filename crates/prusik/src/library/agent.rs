@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use prusik_core::agent::{self, ContextPolicy, Group, Limits, OnFailure};
+use prusik_core::agent::{self, Containment, ContextPolicy, Group, Limits, OnFailure};
 use prusik_core::budget::Budget;
 use prusik_core::contract::{Contract, EffectClass};
 use prusik_core::ledger::Note;
@@ -57,6 +57,7 @@ struct Said {
     budget: Budget,
     limits: Limits,
     on_failure: OnFailure,
+    containment: Option<Containment>,
     groups: Vec<Group>,
     ledger: Vec<Note>,
 }
@@ -247,6 +248,13 @@ impl AgentBuilder {
     /// Sets the bounds on what is neither money nor time.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.said.limits = limits;
+        self
+    }
+
+    /// Holds calls to what was planned, or is known from trusted texts, once the model has read something
+    /// that an outsider could have written.
+    pub fn contained(mut self, containment: Containment) -> Self {
+        self.said.containment = Some(containment);
         self
     }
 
@@ -477,6 +485,7 @@ impl Parts {
             return Err(AgentError { agent: self.said.name.clone(), problems });
         }
         Ok(agent::Agent {
+            containment: self.said.containment,
             name: self.said.name.clone(),
             system: self.said.prompt.clone(),
             model: self.model.spec.clone(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use prusik_core::agent;
 use prusik_core::budget::Budget;
-use prusik_core::event::{CompensationPlanned, Event, ParkReason, Verdict};
-use prusik_core::ids::{CallId, RunId, Seq, Timestamp};
+use prusik_core::event::{CompensationPlanned, Decision, Event, ParkReason, Verdict};
+use prusik_core::ids::{CallId, Digest, RunId, Seq, Timestamp};
 use prusik_core::input::Input;
 use prusik_core::model::Purpose;
 use prusik_core::run::{Changes, Program, Status, undo_preview};
@@ -366,6 +366,23 @@ impl Prusik {
         let run = held.release().await?;
         settled?;
         Ok(run.state().doubts())
+    }
+
+    /// Answers whether a call may be made. `digest` is that of the question which the person was shown.
+    /// Returns the calls that still wait for an answer.
+    pub async fn decide(
+        &self,
+        run: &RunId,
+        call: CallId,
+        digest: Digest,
+        decision: Decision,
+    ) -> Result<Vec<CallId>, Error> {
+        let mut held = self.engine.open(run).await?;
+        let by = self.by.clone();
+        let decided = self.change(&mut held, Input::Decided { call, digest, by, decision }).await;
+        let run = held.release().await?;
+        decided?;
+        Ok(run.state().authority.asked.keys().copied().collect())
     }
 
     /// Changes a run that nobody drives. One that was killed has not been looked at since: its calls

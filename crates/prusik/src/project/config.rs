@@ -332,12 +332,105 @@ pub struct ContractConfig {
     /// What of a result goes into the run's ledger, so that no summary loses it.
     #[serde(default)]
     pub records: Vec<RecordConfig>,
+    /// What its arguments decide, by their names: `content`, `closed`, `money`, `destructive_id` or
+    /// `identity`, which an argument is that is not named here.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, ArgumentConfig>,
+    /// Who can have written what it returns: `untrusted` if anybody, `trusted` if nobody from outside.
+    #[serde(default)]
+    pub returns: Option<ReturnsConfig>,
+    /// Whether the arguments of a read leave the machine, so that it could carry something out.
+    #[serde(default)]
+    pub leaves: bool,
+    /// How many people must say yes when a call is asked about.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub people: Option<u32>,
     /// Findings of `prusik lint` that are accepted for this tool: the rule's id, and the reason.
     #[serde(default)]
     pub allow: BTreeMap<String, String>,
     /// Calls that `prusik certify` may try the tool with. A run never makes them.
     #[serde(default)]
     pub examples: Vec<ExampleConfig>,
+}
+
+/// What an argument decides: its kind alone, or with its bounds.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ArgumentConfig {
+    /// Its kind.
+    Kind(ArgumentKindConfig),
+    /// Its kind, and what a plan may leave open of it.
+    Bounded(BoundedArgument),
+}
+
+/// The kind of an argument, and what a plan may leave open of it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BoundedArgument {
+    pub kind: ArgumentKindConfig,
+    /// The largest amount.
+    #[serde(default)]
+    pub max: Option<f64>,
+    /// The only values.
+    #[serde(default)]
+    pub members: Vec<serde_json::Value>,
+}
+
+/// What an argument decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArgumentKindConfig {
+    /// Words for whoever receives the call's effect, who is laid down elsewhere.
+    Content,
+    /// A value that cannot carry words: a number, a date or time, a boolean, an id, a choice.
+    Closed,
+    /// An amount of money.
+    Money,
+    /// The id of something that the call destroys or gives away.
+    DestructiveId,
+    /// Who or what is affected: a recipient, a path, a URL, a command.
+    Identity,
+}
+
+/// Who can have written what a tool returns.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReturnsConfig {
+    /// Anybody.
+    Untrusted,
+    /// Nobody from outside.
+    Trusted,
+    /// Nobody from outside, but for what stands in these places of a structured result: keys with points
+    /// between, such as `items.*.review`.
+    TrustedBut(Vec<String>),
+}
+
+/// What calls are held to once something from outside has been read.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContainmentConfig {
+    /// Whether the model is given a tool to lay down a plan with; `true` when it is left out.
+    #[serde(default)]
+    pub plan: Option<bool>,
+    /// What becomes of a call that no plan foresees: it is refused, or a person is asked.
+    #[serde(default)]
+    pub unplanned: UnplannedConfig,
+    /// How long a question to a person is good for, in hours; a week when it is left out.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 8760))]
+    pub expires_hours: Option<u32>,
+}
+
+/// What becomes of a call that no plan foresees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnplannedConfig {
+    /// It is refused, and the model is told how to go on.
+    #[default]
+    Refuse,
+    /// A person is asked.
+    Ask,
 }
 
 /// What of a result goes into the run's ledger.
@@ -594,6 +687,9 @@ pub struct AgentFile {
     /// `- constraint: Never pay an invoice twice.`
     #[serde(default)]
     pub ledger: Vec<EntryConfig>,
+    /// What calls are held to once something from outside has been read; nothing when it is left out.
+    #[serde(default)]
+    pub containment: Option<ContainmentConfig>,
 }
 
 /// How the context is kept within the model's window. Shares are of what the window has beside the

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prusik_core::agent::{Agent, Group, Limits, OnFailure, Tool};
+use prusik_core::agent::{Agent, Containment, Group, Limits, OnFailure, Tool, Unplanned};
 use prusik_core::contract::{
-    Contract, DenyRule, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Undo,
+    Contract, DenyRule, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Returns, Undo,
 };
+use prusik_core::grant::{ArgumentKind, ArgumentTerm};
 use prusik_core::run::{RECALL, RECORD};
 use prusik_core::schema::check_schema;
 use serde_json::Value;
 
 use super::config::{
-    ContractConfig, Effect, EmptyConfig, KeyConfig, LimitsConfig, OnFailureConfig, RetryConfig,
+    ArgumentConfig, ArgumentKindConfig, ContainmentConfig, ContractConfig, Effect, EmptyConfig,
+    KeyConfig, LimitsConfig, OnFailureConfig, RetryConfig, ReturnsConfig, UnplannedConfig,
 };
 use super::context::record_term;
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
@@ -110,6 +112,7 @@ impl Project {
             groups: self.groups_of(&tools, &mut errors),
             context: self.context_policy(agent),
             ledger: Self::ledger(agent),
+            containment: agent.config.containment.map(containment),
             tools,
             budget: self.budget(agent),
             output: agent.output.clone(),
@@ -447,6 +450,18 @@ pub(super) fn contract(config: Option<&ContractConfig>, built_in: Option<&Contra
         contract.deny.insert(name.clone(), rule);
     }
     contract.records.extend(config.records.iter().map(record_term));
+    contract.arguments.extend(
+        config.arguments.iter().map(|(name, argument)| (name.clone(), argument_term(argument))),
+    );
+    if let Some(returns) = &config.returns {
+        contract.returns = match returns {
+            ReturnsConfig::Untrusted => Returns::Untrusted,
+            ReturnsConfig::Trusted => Returns::Trusted,
+            ReturnsConfig::TrustedBut(places) => Returns::TrustedBut(places.clone()),
+        };
+    }
+    contract.leaves |= config.leaves;
+    contract.people = config.people.unwrap_or(contract.people).max(1);
     contract.empty_fails |= config.empty == EmptyConfig::Error;
     if let Some(retry) = &config.retry {
         contract.retry = retry.over(contract.retry);
@@ -467,6 +482,39 @@ impl RetryConfig {
             backoff_ms_max: self.backoff_ms_max.unwrap_or(base.backoff_ms_max).max(backoff_ms),
             deadline_ms: self.deadline_ms.or(base.deadline_ms),
         }
+    }
+}
+
+fn argument_term(config: &ArgumentConfig) -> ArgumentTerm {
+    let kind = |kind| match kind {
+        ArgumentKindConfig::Content => ArgumentKind::Content,
+        ArgumentKindConfig::Closed => ArgumentKind::Closed,
+        ArgumentKindConfig::Money => ArgumentKind::Money,
+        ArgumentKindConfig::DestructiveId => ArgumentKind::DestructiveId,
+        ArgumentKindConfig::Identity => ArgumentKind::Identity,
+    };
+    match config {
+        ArgumentConfig::Kind(of) => ArgumentTerm::of(kind(*of)),
+        ArgumentConfig::Bounded(bounded) => ArgumentTerm {
+            kind: kind(bounded.kind),
+            max: bounded.max,
+            members: bounded.members.clone(),
+        },
+    }
+}
+
+fn containment(config: ContainmentConfig) -> Containment {
+    const HOUR_MS: u64 = 60 * 60 * 1000;
+    let default = Containment::default();
+    Containment {
+        plan: config.plan.unwrap_or(default.plan),
+        unplanned: match config.unplanned {
+            UnplannedConfig::Refuse => Unplanned::Refuse,
+            UnplannedConfig::Ask => Unplanned::Ask,
+        },
+        expires_ms: config
+            .expires_hours
+            .map_or(default.expires_ms, |hours| u64::from(hours) * HOUR_MS),
     }
 }
 

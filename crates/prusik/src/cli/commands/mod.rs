@@ -5,6 +5,7 @@ pub mod change;
 pub mod chaos;
 pub mod context;
 pub mod demo;
+pub mod inbox;
 pub mod lock;
 pub mod look;
 pub mod make;

@@ -346,12 +346,17 @@ fn next_steps(reason: &ParkReason, state: &State, doubts: &[CallId], option: &st
             })
             .chain([format!("then: {resume}")])
             .collect(),
+        ParkReason::Approval { .. } if !state.authority.asked.is_empty() => {
+            vec![format!("prusik{option} inbox shows what is asked, and how to answer")]
+        }
         ParkReason::Failed { .. } => vec![
             format!("{resume} --message \"what to do instead\""),
             format!("or undo what it did: prusik{option} compensate {run}"),
         ],
         ParkReason::Loop { .. } => vec![format!("{resume} --message \"what to do instead\"")],
         ParkReason::Model { .. } => vec![format!("when that is mended: {resume}")],
-        ParkReason::InDoubt { .. } | ParkReason::Interrupted => vec![resume],
+        ParkReason::InDoubt { .. } | ParkReason::Approval { .. } | ParkReason::Interrupted => {
+            vec![resume]
+        }
     }
 }
