@@ -157,6 +157,24 @@ pub enum Author {
 }
 
 impl Author {
+    fn is_person(&self) -> bool {
+        matches!(self, Self::Person(_) | Self::Word(_))
+    }
+
+    /// Returns whether the run itself recorded the entry. What its model may have read is no reason to
+    /// drop what people or the agent's definition have laid down.
+    fn is_of_run(&self) -> bool {
+        matches!(self, Self::Model(_) | Self::Contract(_))
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Agent => "laid down by the agent's definition",
+            Self::Model(_) | Self::Contract(_) => "recorded by the run",
+            Self::Person(_) | Self::Word(_) => "what a person said",
+        }
+    }
+
     pub fn words(&self) -> String {
         match self {
             Self::Agent => "the agent's definition".to_owned(),
@@ -212,10 +230,14 @@ pub enum LedgerError {
     )]
     TooMany { count: usize },
     #[error(
-        "the entry has {bytes} bytes, and one may have {ENTRY_BYTES_MAX}: record the gist, and where \
-         the rest is"
+        "the entry has {bytes} bytes, and one may have {max}: record the gist, and where the rest is"
     )]
-    TooLong { bytes: usize },
+    TooLong { bytes: u64, max: u64 },
+    #[error(
+        "{id} is {by}, and only a person replaces it; record what speaks against it as an entry of its \
+         own"
+    )]
+    NotYours { id: EntryId, by: &'static str },
     #[error("there is no entry {id} that still holds; those that do: {}", names(.known))]
     NoSuchEntry { id: EntryId, known: Vec<EntryId> },
     #[error(
@@ -271,17 +293,17 @@ impl Ledger {
     /// Checks whether an entry may be recorded in a ledger of at most `bytes_max`. People have a quarter
     /// more: what a model fills must not keep them from speaking.
     pub fn check(&self, entry: &Entry, bytes_max: u64) -> Result<(), LedgerError> {
-        let known = || self.entries.iter().map(|entry| entry.id).collect();
-        let max = match entry.author {
-            Author::Person(_) | Author::Word(_) => bytes_max.saturating_add(bytes_max / 4),
-            Author::Agent | Author::Model(_) | Author::Contract(_) => bytes_max,
-        };
+        let by_person = entry.author.is_person();
+        let may = |known: &&Arc<Entry>| by_person || known.author.is_of_run();
+        let known = || self.entries.iter().filter(may).map(|known| known.id).collect();
+        let max = if by_person { bytes_max.saturating_add(bytes_max / 4) } else { bytes_max };
         let note = &entry.note;
         if note.texts().any(|text| text.trim().is_empty()) {
             return Err(LedgerError::Empty);
         }
-        if note.bytes() > ENTRY_BYTES_MAX {
-            return Err(LedgerError::TooLong { bytes: note.bytes() });
+        let (bytes, longest) = (note.bytes() as u64, max.min(ENTRY_BYTES_MAX as u64));
+        if bytes > longest {
+            return Err(LedgerError::TooLong { bytes, max: longest });
         }
         if note.rejected.len() > REJECTED_MAX {
             return Err(LedgerError::TooMany { count: note.rejected.len() });
@@ -289,7 +311,8 @@ impl Ledger {
         let freed = match entry.supersedes {
             None => 0,
             Some(id) => match self.entries.iter().find(|entry| entry.id == id) {
-                Some(entry) => entry.cost(),
+                Some(old) if may(&old) => old.cost(),
+                Some(old) => return Err(LedgerError::NotYours { id, by: old.author.kind() }),
                 None => return Err(LedgerError::NoSuchEntry { id, known: known() }),
             },
         };

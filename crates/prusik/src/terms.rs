@@ -148,14 +148,19 @@ pub(crate) fn mistaken_policy(policy: &ContextPolicy) -> Vec<Mistake> {
         }
     }
     let most = policy.room_tokens() / 2 * BYTES_PER_TOKEN;
+    // A summary that says nothing is none.
+    let least = |key: &str| if key == "summary_bytes_max" { 512 } else { 1 };
     let sizes = [
         ("ledger_bytes_max", policy.ledger_bytes_max),
         ("summary_bytes_max", policy.summary_bytes_max),
     ];
-    for (key, bytes) in sizes.into_iter().filter(|(_, bytes)| *bytes == 0 || *bytes > most) {
+    for (key, bytes) in
+        sizes.into_iter().filter(|(key, bytes)| *bytes < least(key) || *bytes > most)
+    {
         let message = format!(
-            "`{key}` is between 1 and {most}, which is half of what the window has beside the \
-             reserve, and not {bytes}"
+            "`{key}` is between {} and {most}, which is half of what the window has beside the \
+             reserve, and not {bytes}",
+            least(key)
         );
         mistakes.push(Mistake::at(&[key], message, "leave it out for a share of the window"));
     }
@@ -185,6 +190,7 @@ pub(crate) fn mistaken_ledger(notes: &[Note], bytes_max: u64) -> Vec<(usize, Str
             LedgerError::Empty
             | LedgerError::TooLong { .. }
             | LedgerError::TooMany { .. }
+            | LedgerError::NotYours { .. }
             | LedgerError::NoSuchEntry { .. }
             | LedgerError::None => (
                 error.to_string(),

@@ -309,7 +309,7 @@ impl Draft<'_> {
         }
         let word = message.filter(|text| !text.trim().is_empty());
         if let Some(text) = &word {
-            self.keep_word(by, text)?;
+            self.keep_word(by, text);
         }
         // After a failure the model has answered, and is asked again only if something is said.
         let due = self.state.program.phase() == Phase::Answered;

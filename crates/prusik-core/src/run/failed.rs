@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::context::RECORD;
+use super::recall::RECALL;
 use super::state::{Call, asked};
 use crate::contract::{Contract, EffectClass};
 use crate::event::{CallCompleted, CallFailed};
@@ -45,6 +47,10 @@ impl Failed {
         completed: &CallCompleted,
         contract: Option<&Contract>,
     ) {
+        // What the run asks of itself touches nothing.
+        if [RECORD, RECALL].contains(&call.tool.as_str()) {
+            return;
+        }
         let is_read = contract.is_some_and(|contract| contract.effect == EffectClass::Read);
         let asked = asked(call);
         let message = match &completed.outcome {
@@ -65,12 +71,6 @@ impl Failed {
             // That there is no such file is what the read was to find out.
             Outcome::Failed(failure)
                 if is_read && contract.is_some_and(|c| c.failures.contains_key(&failure.kind)) =>
-            {
-                return;
-            }
-            // It was told what to do instead, and the world is as it was.
-            Outcome::Failed(failure)
-                if [kind::LEDGER_FULL, kind::LEDGER_REFUSED].contains(&failure.kind.as_str()) =>
             {
                 return;
             }

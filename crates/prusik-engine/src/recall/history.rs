@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use prusik_core::agent::Agent;
 use prusik_core::event::{CallCompleted, Event, PlannedCall};
 use prusik_core::ids::{CallId, Digest, RunId, Seq, Turn};
-use prusik_core::ledger::EntryId;
+use prusik_core::ledger::{Entry as LedgerEntry, EntryId, Ledger};
 use prusik_core::message::{Block, Content, Handle, ToolInput};
 use prusik_core::outcome::{Outcome, ToolResult};
 use prusik_core::record::{FormatVersion, JournalError, Record};
@@ -147,6 +148,14 @@ impl History {
             match memory {
                 Memory::Event(event) => folding.absorb(*event),
                 Memory::Result(call, pieces) => folding.returned(call, pieces),
+            }
+        }
+        if let Some(definition) = folding.definition.take() {
+            match store.blob(&definition).await {
+                Ok(bytes) => folding.begin_ledger(&bytes),
+                // Without it the run could not go on; what it has seen is here all the same.
+                Err(StoreError::UnknownBlob { .. } | StoreError::Corrupt { .. }) => {}
+                Err(error) => return Err(unreadable(&error.into())),
             }
         }
         Ok(folding.history)
@@ -364,6 +373,8 @@ fn value<'t, T: Deserialize<'t>>(text: &'t str) -> Option<(T, usize)> {
 struct Folding {
     history: History,
     calls: BTreeMap<CallId, Asked>,
+    /// What the run was started with.
+    definition: Option<Digest>,
 }
 
 /// A call that was asked for.
@@ -378,6 +389,7 @@ impl Folding {
         match event {
             Event::RunStarted(started) => {
                 self.push(Name::Task, "the task".to_owned(), started.task);
+                self.definition = Some(started.definition);
             }
             Event::ModelAnswered(answered) => self.answered(answered.turn, &answered.content),
             Event::CallCompleted(completed) => self.completed(completed),
@@ -385,11 +397,7 @@ impl Folding {
             Event::CompensationPlanned(planned) => self.planned(planned.undos),
             Event::GroupClosingStarted(closing) => self.planned(closing.calls),
             // Those that no longer hold are among them.
-            Event::EntryRecorded(recorded) => {
-                let entry = recorded.entry;
-                let what = format!("ledger entry {} ({})", entry.id, entry.note.kind);
-                self.push(Name::Entry(entry.id), what, entry.render());
-            }
+            Event::EntryRecorded(recorded) => self.entry(&recorded.entry),
             Event::RunRecovered(_)
             | Event::ModelFailed(_)
             | Event::CallsStarted(_)
@@ -414,6 +422,19 @@ impl Folding {
             | Event::ContextCompacted(_)
             | Event::RunFinished(_) => {}
         }
+    }
+
+    /// Takes in the entries that the run began with, as its definition has them.
+    fn begin_ledger(&mut self, definition: &[u8]) {
+        let Ok(agent) = serde_json::from_slice::<Agent>(definition) else { return };
+        for entry in Ledger::of(&agent.ledger).entries() {
+            self.entry(entry);
+        }
+    }
+
+    fn entry(&mut self, entry: &LedgerEntry) {
+        let what = format!("ledger entry {} ({})", entry.id, entry.note.kind);
+        self.push(Name::Entry(entry.id), what, entry.render());
     }
 
     fn push(&mut self, name: Name, what: String, text: String) {

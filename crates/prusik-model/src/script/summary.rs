@@ -18,6 +18,10 @@ const CALLS_MAX: usize = 40;
 const QUOTE_CHARS_MAX: usize = 160;
 /// The tool by which a model notes what must not be lost.
 const RECORD: &str = "record";
+/// The tool that reads what was there before: what it returns has no handle of its own.
+const RECALL: &str = "recall";
+/// Longest document, in bytes, where the request does not say.
+const BYTES_MAX: usize = 2_000;
 
 /// The document that a request for a summary asks for.
 #[derive(Serialize, Default)]
@@ -69,7 +73,22 @@ pub(super) fn document(request: &ModelRequest) -> String {
         document.done.insert(0, quote(text));
     }
     document.files = files.into_iter().take(CALLS_MAX).collect();
-    serde_json::to_string(&document).expect("a document is strings and lists of them")
+    let bytes_max = bytes_asked(request).unwrap_or(BYTES_MAX);
+    loop {
+        let text =
+            serde_json::to_string(&document).expect("a document is strings and lists of them");
+        if text.len() <= bytes_max || !document.drop_oldest() {
+            return text;
+        }
+    }
+}
+
+/// Returns how long the document may be, as the request says it: `at most 2048 bytes`.
+fn bytes_asked(request: &ModelRequest) -> Option<usize> {
+    let last = request.messages.last()?;
+    let text = last.content.iter().rev().find_map(text_of)?;
+    let (_, rest) = text.split_once("at most ")?;
+    rest.split_once(" bytes")?.0.parse().ok()
 }
 
 fn keep_newest<T>(list: &mut Vec<T>) {
@@ -77,9 +96,31 @@ fn keep_newest<T>(list: &mut Vec<T>) {
 }
 
 impl Document {
+    /// Drops what is oldest of the longest list; false if there is nothing left to drop.
+    fn drop_oldest(&mut self) -> bool {
+        let handles =
+            self.handles.iter().map(|h| h.handle.len() + h.what.len() + 24).sum::<usize>();
+        let Self { done, learned, decided, open, files, .. } = self;
+        let lists = [done, learned, decided, open, files].into_iter();
+        let sized = lists.map(|list| (list.iter().map(String::len).sum::<usize>(), list));
+        match sized.max_by_key(|(bytes, _)| *bytes) {
+            Some((bytes, list)) if bytes >= handles && !list.is_empty() => {
+                list.remove(0);
+            }
+            _ if !self.handles.is_empty() => {
+                self.handles.remove(0);
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// Takes in one call; a call without an outcome is open.
     fn take_call(&mut self, handle: &str, call: &ToolUse, outcome: Option<Outcome>) {
         let what = quote(&format!("{} {}", call.name, shown(&call.input)));
+        if call.name == RECALL {
+            return;
+        }
         if call.name == RECORD {
             self.take_record(&call.input);
         }

@@ -416,7 +416,12 @@ impl Memory {
             LedgerError::TooMany { count } => {
                 note.rejected.len() == *count && *count > REJECTED_MAX
             }
-            LedgerError::TooLong { .. } => note.bytes() > ENTRY_BYTES_MAX,
+            LedgerError::TooLong { bytes, max } => {
+                note.bytes() as u64 == *bytes && bytes > max && *max <= ENTRY_BYTES_MAX as u64
+            }
+            LedgerError::NotYours { id, .. } => self.held.iter().any(|held| {
+                held.id == *id && !matches!(held.author, Author::Model(_) | Author::Contract(_))
+            }),
             LedgerError::NoSuchEntry { .. } => supersedes.is_some_and(|id| !holds(id)),
             LedgerError::Full { bytes, used, max, .. } => {
                 let declared = self.policy.as_ref().map(|policy| policy.ledger_bytes_max);

@@ -444,6 +444,9 @@ fn compacted_line(compacted: &ContextCompacted) -> String {
         }
         (CompactHow::Folded | CompactHow::Summarized | CompactHow::Outlined, _) => {
             match compacted.folded.len() {
+                _ if compacted.tokens_after == compacted.tokens_before => {
+                    "nothing in it can be made smaller".to_owned()
+                }
                 1 => "1 old result is folded".to_owned(),
                 more => format!("{more} old results are folded"),
             }

@@ -178,7 +178,7 @@ impl Reader<'_> {
                     self.drawn_on.join(&label);
                     Segment { label, ..piece(SegmentKind::History, "history", why) }
                 }
-                None => text_piece(block, about),
+                None => self.text_piece(block, about),
             };
             self.push(block, segment);
         }
@@ -227,7 +227,7 @@ impl Reader<'_> {
                     self.push(block, segment);
                 }
                 Block::Text(_) if message.role == Role::User => {
-                    self.push(block, text_piece(block, about));
+                    self.push(block, self.text_piece(block, about));
                 }
                 // All that the model said in a turn is one piece.
                 Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) => {
@@ -248,12 +248,28 @@ impl Reader<'_> {
         self.segments.extend(answer);
     }
 
+    fn text_piece(&self, block: &Block, about: &About) -> Segment {
+        let text = text_of(block);
+        let name = match about.turn {
+            Turn(0) => "text behind the task".to_owned(),
+            turn => format!("text after turn {turn}"),
+        };
+        let (why, label) = if text.starts_with("[ledger: recorded by ") {
+            ("an entry of the ledger, where it came", self.label_of_entries(&text))
+        } else {
+            ("said in the user's place", Label::trusted())
+        };
+        let (turn, record) = (Some(about.turn), Some(about.seq));
+        Segment { turn, record, label, ..piece(SegmentKind::Text, name, why) }
+    }
+
     fn result(&mut self, of: Option<&ResultOf>, about: &About, why: &str) -> Segment {
         let Some(ResultOf { call, tool, label, .. }) = of else {
             return piece(SegmentKind::Result, "result", why);
         };
-        let label = label.clone();
-        self.drawn_on.join(&label);
+        self.drawn_on.join(label);
+        // What is recalled is as it was when it first came.
+        let label = if tool == RECALL { self.drawn_on.clone() } else { label.clone() };
         let name = format!("result {call} of {tool}");
         let segment = if self.transcript.is_folded(*call) {
             let at = self.marks.folded_at.get(call);
@@ -265,21 +281,6 @@ impl Reader<'_> {
         let (turn, record) = (Some(about.turn), Some(about.seq));
         Segment { turn, record, call: Some(*call), label, ..segment }
     }
-}
-
-fn text_piece(block: &Block, about: &About) -> Segment {
-    let text = text_of(block);
-    let name = match about.turn {
-        Turn(0) => "text behind the task".to_owned(),
-        turn => format!("text after turn {turn}"),
-    };
-    let why = if text.starts_with("[ledger: recorded by ") {
-        "an entry of the ledger, where it came"
-    } else {
-        "said in the user's place"
-    };
-    let (turn, record) = (Some(about.turn), Some(about.seq));
-    Segment { turn, record, ..piece(SegmentKind::Text, name, why) }
 }
 
 /// Returns a block as people read it.

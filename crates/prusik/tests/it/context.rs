@@ -263,7 +263,7 @@ fn what_cannot_be_noted_or_shown_is_refused_with_the_way_out() {
     let run = prusik(folder.path(), &["run", "Do it", "--budget", "turns=1"]);
     assert_eq!(run.status.code(), Some(3), "{}", said(&run));
     let long = "x".repeat(5_000);
-    let full = "y".repeat(200);
+    let full = "y".repeat(150);
     for (arguments, code, expected) in [
         (&["note", "last", " "][..], 2, "the entry is empty"),
         (&["note", "last", &long], 2, "record the gist"),
@@ -295,4 +295,21 @@ fn what_cannot_be_noted_or_shown_is_refused_with_the_way_out() {
     let wire = prusik(folder.path(), &["context", "last", "--wire"]);
     assert!(wire.status.success(), "{}", said(&wire));
     assert_eq!(serde_json::from_slice::<Value>(&wire.stdout).unwrap()["stream"], true);
+}
+
+#[test]
+fn entries_of_the_definition_can_be_recalled_and_a_miss_fails_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let recall =
+        |arguments: &str| format!("  - call: [{{ tool: recall, arguments: {arguments} }}]\n");
+    let asked = ["{ handle: L1 }", "{ query: delete }", "{ handle: '9.9' }"].map(recall);
+    scripted(folder.path(), &format!("turns:\n{}  - say: Done.\n", asked.concat()), "");
+    let run = prusik(folder.path(), &["run", "Do it"]);
+    assert_eq!(run.status.code(), Some(0), "{}", said(&run));
+    let events = events(folder.path());
+    let told = of_kind(&events, "call_completed");
+    let told: Vec<String> = told.iter().map(|(_, event)| event.to_string()).collect();
+    assert!(told[0].contains("Never delete a note."), "{told:?}");
+    assert!(told[1].contains("L1"), "{told:?}");
+    assert!(told[2].contains("not_found"), "{told:?}");
 }

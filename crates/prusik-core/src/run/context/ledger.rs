@@ -27,7 +27,8 @@ pub(in crate::run) fn answers_itself(tool: &str, policy: Option<&ContextPolicy>)
 }
 
 /// Returns the tool that the model records entries with.
-pub(in crate::run) fn tool() -> Tool {
+pub(in crate::run) fn tool(policy: &ContextPolicy) -> Tool {
+    let longest = policy.ledger_bytes_max.min(ENTRY_BYTES_MAX as u64);
     let kinds: Vec<&str> = EntryKind::ALL.into_iter().map(EntryKind::as_str).collect();
     let schema = json!({
         "type": "object",
@@ -56,7 +57,7 @@ pub(in crate::run) fn tool() -> Tool {
             "Writes down what must not be forgotten: goals, constraints, decisions with their reasons, \
              facts with their sources, open questions, where things are. Older turns are summarized \
              when the context fills up; entries stay word for word. Record an entry as soon as you \
-             decide or learn what later turns need. At most {ENTRY_BYTES_MAX} bytes."
+             decide or learn what later turns need. At most {longest} bytes."
         ),
         input_schema: schema,
         output_schema: None,
@@ -127,10 +128,7 @@ impl Draft<'_> {
 
     /// Keeps what a person said to the model: it must outlive the turn that it was said in. Of what has
     /// no room the beginning is kept, and where the rest is.
-    pub(in crate::run) fn keep_word(&mut self, by: &str, text: &str) -> Result<(), Rejected> {
-        if self.policy().is_none() {
-            return Ok(());
-        }
+    pub(in crate::run) fn keep_word(&mut self, by: &str, text: &str) {
         let (word, label) = (Author::Word(by.to_owned()), Label::trusted());
         let kept = self.record(Note::new(EntryKind::Goal, text), word, label, None);
         if matches!(kept, Err(LedgerError::TooLong { .. } | LedgerError::Full { .. })) {
@@ -140,9 +138,9 @@ impl Draft<'_> {
                 &text[..end]
             );
             let person = Author::Person(by.to_owned());
-            self.record(Note::new(EntryKind::Goal, gist), person, Label::trusted(), None)?;
+            // People themselves may have filled it to the brim. What they say is said all the same.
+            let _ = self.record(Note::new(EntryKind::Goal, gist), person, Label::trusted(), None);
         }
-        Ok(())
     }
 
     /// Returns what a contract wants kept of a result, or why that cannot be said.
@@ -224,6 +222,7 @@ fn kind_of(error: &LedgerError) -> &'static str {
         LedgerError::Empty
         | LedgerError::TooLong { .. }
         | LedgerError::TooMany { .. }
+        | LedgerError::NotYours { .. }
         | LedgerError::NoSuchEntry { .. }
         | LedgerError::None => kind::LEDGER_REFUSED,
     }

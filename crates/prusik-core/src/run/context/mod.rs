@@ -44,7 +44,7 @@ use crate::label::Label;
 /// Returns the tools that come with a context policy.
 pub fn tools(policy: Option<&ContextPolicy>) -> Vec<Tool> {
     let Some(policy) = policy else { return Vec::new() };
-    policy.record.then(ledger::tool).into_iter().chain([super::recall::tool()]).collect()
+    policy.record.then(|| ledger::tool(policy)).into_iter().chain([super::recall::tool()]).collect()
 }
 
 /// Returns the label of what a call brought. What the core itself answers is trusted, and so it is if

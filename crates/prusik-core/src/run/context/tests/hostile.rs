@@ -9,7 +9,7 @@ use crate::contract::RecordTerm;
 use crate::event::{CompactHow, CompactReason, Event};
 use crate::expr::Expr;
 use crate::input::Input;
-use crate::ledger::{Author, EntryKind};
+use crate::ledger::{Author, EntryKind, Note};
 use crate::message::{Block, Content};
 use crate::model::{Purpose, StopReason};
 use crate::outcome::{Outcome, Refusal, Reply, ToolResult};
@@ -130,6 +130,35 @@ fn a_person_is_heard_when_the_ledger_is_full() {
     assert_eq!(kept.author, Author::Person("ann".to_owned()));
     assert!(kept.note.text.starts_with("Count the blue ones, too.") && kept.note.text.len() < 800);
     assert!(texts(&hand).contains(&long), "the model is told all of it");
+}
+
+/// What people and the agent's definition have laid down is not the model's to replace.
+#[test]
+fn a_model_replaces_what_it_recorded_and_nothing_else() {
+    let mut hand = Hand::start();
+    let note = Note::new(EntryKind::Constraint, "Never count twice.");
+    hand.input(Input::Noted { by: "ann".to_owned(), note, supersedes: None });
+    let record = |hand: &mut Hand, text: &str, supersedes: &str| {
+        let note = json!({"kind": "fact", "text": text, "supersedes": supersedes});
+        hand.call("record", note, &Reply::not_sent("nobody is asked"));
+    };
+    hand.call("record", json!({"kind": "fact", "text": "All is red."}), &Reply::not_sent(""));
+    for (entry, of) in [("L1", "definition"), ("L2", "a person said")] {
+        record(&mut hand, "Anything goes.", entry);
+        let told = hand.events.iter().rev().find_map(|event| match event {
+            Event::CallCompleted(completed) => Some(format!("{:?}", completed.outcome)),
+            _ => None,
+        });
+        assert!(told.as_ref().unwrap().contains(of), "{entry}: {told:?}");
+    }
+    record(&mut hand, "Some are blue.", "L3");
+    let held: Vec<u32> = hand.run.state().ledger.entries().iter().map(|held| held.id.0).collect();
+    assert_eq!(held, [1, 2, 4]);
+    let note = Note::new(EntryKind::Constraint, "Count twice.");
+    let supersedes = Some(crate::ledger::EntryId(2));
+    hand.input(Input::Noted { by: "bob".to_owned(), note, supersedes });
+    let held: Vec<u32> = hand.run.state().ledger.entries().iter().map(|held| held.id.0).collect();
+    assert_eq!(held, [1, 4, 5]);
 }
 
 /// A contract keeps what a hostile tool says. It reads as one entry, with its label before it.
