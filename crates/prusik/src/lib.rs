@@ -49,12 +49,12 @@ pub use library::{
     Run, RustTool, Standing, Stopper, Word,
 };
 pub use prusik_check::{Finding, Severity};
-pub use prusik_core::agent::{ContextPolicy, Limits, OnFailure};
+pub use prusik_core::agent::{Containment, ContextPolicy, Limits, OnFailure, Unplanned};
 pub use prusik_core::budget::{Budget, Spent};
 pub use prusik_core::contract;
 pub use prusik_core::contract::{Contract, EffectClass};
-pub use prusik_core::event::{self, Ending, Event, ParkReason, Verdict};
-pub use prusik_core::ids::{CallId, RunId, Seq, Timestamp};
+pub use prusik_core::event::{self, Decision, Ending, Event, ParkReason, Verdict};
+pub use prusik_core::ids::{CallId, Digest, RunId, Seq, Timestamp};
 pub use prusik_core::ledger::{self, EntryKind, Note};
 pub use prusik_core::model::Price;
 pub use prusik_core::outcome::{Outcome, ToolResult};

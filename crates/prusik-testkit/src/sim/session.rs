@@ -130,7 +130,11 @@ async fn lies(sim: &Sim, held: &mut Held) {
     let state = held.run().state().clone();
     let started = state.calls.iter().find_map(|(id, call)| match call.stage {
         Stage::Started { attempt, .. } => Some((*id, attempt)),
-        Stage::Waiting | Stage::Asked | Stage::Probing { .. } | Stage::InDoubt { .. } | Stage::Done => None,
+        Stage::Waiting
+        | Stage::Asked
+        | Stage::Probing { .. }
+        | Stage::InDoubt { .. }
+        | Stage::Done => None,
     });
     let first = CallId::new(state.agent_loop().turn, 1);
     let (call, attempt) = started.unwrap_or((first, prusik_core::ids::Attempt(1)));

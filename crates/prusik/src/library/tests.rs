@@ -1,5 +1,6 @@
 //! What a program can do with agents, tools and runs.
 
+mod approvals;
 mod bank;
 mod context;
 mod refused;
