@@ -32,7 +32,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "forget-haunted",
         file: "crates/prusik-core/src/run/state.rs",
-        find: "call.haunted |= retried.failure.kind == crate::outcome::kind::LOST;",
+        find: "call.haunted |= retried.failure.kind == kind::LOST;",
         replace: "",
         why: "a refusal that an earlier attempt caused is taken for a failure",
     },

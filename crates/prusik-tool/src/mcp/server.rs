@@ -256,7 +256,9 @@ impl Tool for McpTool {
             Err(TurnedAway::Cancelled) => return Reply::not_sent("cancelled before it was sent"),
             Err(TurnedAway::Open { problem, wait }) => {
                 let reason = format!("MCP server `{}`: {problem}", self.server.name());
-                let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                // Who comes after that must not come a moment too soon.
+                let retry_after_ms =
+                    u64::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
                 return Reply::NotSent { reason, retry_after_ms };
             }
         };
