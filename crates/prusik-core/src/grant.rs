@@ -222,8 +222,15 @@ fn doubt(term: &ArgumentTerm, value: &Value, trusted: &impl Fn(&str) -> bool) ->
     }
 }
 
+/// Returns whether a value is an amount up to `max`, as a number or as one written out.
 fn within(value: &Value, max: f64) -> bool {
-    value.as_f64().is_some_and(|amount| (0.0..=max).contains(&amount))
+    let amount = match value {
+        Value::String(text) if text.chars().all(|c| c.is_ascii_digit() || c == '.') => {
+            text.parse().ok()
+        }
+        other => other.as_f64(),
+    };
+    amount.is_some_and(|amount: f64| (0.0..=max).contains(&amount))
 }
 
 /// Returns the values in a value that hold no others.

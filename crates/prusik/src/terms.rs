@@ -7,7 +7,7 @@ use prusik_core::agent::ContextPolicy;
 use prusik_core::contract::{Contract, EffectClass, KeyPlace};
 use prusik_core::label::Label;
 use prusik_core::ledger::{Author, Entry, Ledger, LedgerError, Note};
-use prusik_core::run::{COMMIT_GROUP, RECALL, RECORD, UNDO_GROUP};
+use prusik_core::run::{COMMIT_GROUP, PLAN, RECALL, RECORD, UNDO_GROUP};
 use serde_json::Value;
 
 use crate::project::suggestion;
@@ -209,7 +209,7 @@ pub(crate) fn mistaken_ledger(notes: &[Note], bytes_max: u64) -> Vec<(usize, Str
 
 /// Returns what is wrong with the names of tools beside those that come with the context.
 pub(crate) fn mistaken_for_context<'a>(tools: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let taken = tools.into_iter().filter(|name| [RECORD, RECALL].contains(name));
+    let taken = tools.into_iter().filter(|name| [RECORD, RECALL, PLAN].contains(name));
     taken
         .map(|name| {
             format!(

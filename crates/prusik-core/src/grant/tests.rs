@@ -64,6 +64,10 @@ fn a_hole_takes_what_its_kind_allows() {
         ("amount", json!(99.5), true),
         ("amount", json!(100.5), false),
         ("amount", json!(-1), false),
+        ("amount", json!("99.50"), true),
+        ("amount", json!("100.01"), false),
+        ("amount", json!("1e1"), false),
+        ("amount", json!("inf"), false),
         ("amount", json!("all of it"), false),
         ("to", json!("DE1"), false),
     ] {

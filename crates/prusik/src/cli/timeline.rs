@@ -13,7 +13,7 @@ use prusik_core::ledger::Author;
 use prusik_core::message::ToolInput;
 use prusik_core::outcome::Outcome;
 use prusik_core::run::{
-    COMMIT_GROUP, Definition, RECALL, RECORD, State, UNDO_GROUP, calls_of, text_of,
+    COMMIT_GROUP, Definition, PLAN, RECALL, RECORD, State, UNDO_GROUP, calls_of, text_of,
 };
 
 use super::text::{Paint, count, counted, duration, one_line, printable, usd};
@@ -140,8 +140,6 @@ impl Timeline {
                 made.plan.writes.iter().map(|write| write.times).sum::<u32>(),
                 one_line(&made.plan.reads.join(", "), MESSAGE_CHARS)
             ))],
-            // The call itself follows.
-            Event::GrantSpent(_) => Vec::new(),
             Event::ApprovalRequested(request) => vec![paint.cyan(&format!(
                 "  ? {} {} asks: {}",
                 request.call,
@@ -246,7 +244,11 @@ impl Timeline {
                 lines
             }
             Event::ContextCompacted(compacted) => vec![paint.cyan(&compacted_line(compacted))],
-            Event::RunStarted(_) | Event::CallsStarted(_) | Event::RunFinished(_) => Vec::new(),
+            // What a grant covers is told with the call itself.
+            Event::RunStarted(_)
+            | Event::CallsStarted(_)
+            | Event::GrantSpent(_)
+            | Event::RunFinished(_) => Vec::new(),
         }
     }
 
@@ -367,6 +369,7 @@ impl Timeline {
         match self.name(id) {
             COMMIT_GROUP | UNDO_GROUP => "group",
             RECORD | RECALL => "context",
+            PLAN => "plan",
             name => {
                 let tool = self.definition.agent().tool(name);
                 tool.map_or("?", |tool| tool.contract.effect.as_str())

@@ -6,7 +6,7 @@ use prusik_core::label::Label;
 use prusik_core::message::{Block, Content, Message, Role, ToolInput};
 use prusik_core::model::ModelRequest;
 use prusik_core::run::{
-    About, COMMIT_GROUP, RECALL, RECORD, ResultOf, Run, Transcript, UNDO_GROUP, bytes_of,
+    About, COMMIT_GROUP, PLAN, RECALL, RECORD, ResultOf, Run, Transcript, UNDO_GROUP, bytes_of,
 };
 
 use super::Marks;
@@ -80,6 +80,7 @@ pub(super) fn of(run: &Run, request: &ModelRequest, marks: &Marks) -> Vec<Segmen
     segments.extend(request.tools.iter().map(|tool| {
         let schema = tool.input_schema.to_string();
         let why = match tool.name.as_str() {
+            PLAN => "the model lays down with it what it will do",
             RECORD => "the model writes the ledger with it",
             RECALL => "reads again what is no longer shown",
             COMMIT_GROUP | UNDO_GROUP => "closes a group of calls",

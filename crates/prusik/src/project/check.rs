@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prusik_core::run::{RECALL, RECORD};
+use prusik_core::run::{PLAN, RECALL, RECORD};
 use prusik_tool::builtin_contract;
 
 use super::config::{CassetteMode, ContractConfig, Effect, KeyConfig, ModelConfig, Provider};
@@ -268,7 +268,7 @@ fn tool_exists(project: &Project, name: &str) -> Result<(), (String, String)> {
         ));
     }
     let help = match nearest(name, BUILT_IN_TOOLS) {
-        _ if [RECORD, RECALL].contains(&name) => {
+        _ if [RECORD, RECALL, PLAN].contains(&name) => {
             format!("`{name}` comes with every agent, and its contract is fixed")
         }
         Some(near) => format!("did you mean `{near}`?"),

@@ -7,7 +7,7 @@ use prusik_core::contract::{
     Contract, DenyRule, EffectClass, FailureTerm, KeyPlace, Probe, RetryPolicy, Returns, Undo,
 };
 use prusik_core::grant::{ArgumentKind, ArgumentTerm};
-use prusik_core::run::{RECALL, RECORD};
+use prusik_core::run::{PLAN, RECALL, RECORD};
 use prusik_core::schema::check_schema;
 use serde_json::Value;
 
@@ -274,6 +274,9 @@ impl Project {
         let index = index.to_string();
         let error =
             agent.source.error(&["tools", &index], format!("no tool is called `{pattern}`"));
+        if pattern == PLAN {
+            return error.with_help("an agent with `containment:` holds it: leave it out");
+        }
         if [RECORD, RECALL].contains(&pattern) {
             return error.with_help(format!("every agent holds `{pattern}`: leave it out"));
         }

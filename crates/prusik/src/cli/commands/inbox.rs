@@ -23,12 +23,11 @@ const VALUE_CHARS: usize = 600;
 
 pub async fn inbox(place: &Place, run: Option<&str>) -> Result<Exit, Stopped> {
     let prusik = place.prusik()?;
-    let runs: Vec<RunId> = match run {
-        Some(run) => vec![find_run(&prusik, run).await?],
-        None => {
-            let filter = Filter { status: Some("parked".to_owned()), ..Filter::default() };
-            prusik.runs(&filter).await?.into_iter().map(|row| row.run).collect()
-        }
+    let runs: Vec<RunId> = if let Some(run) = run {
+        vec![find_run(&prusik, run).await?]
+    } else {
+        let filter = Filter { status: Some("parked".to_owned()), ..Filter::default() };
+        prusik.runs(&filter).await?.into_iter().map(|row| row.run).collect()
     };
     let mut shown = 0;
     for id in runs {
