@@ -120,8 +120,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "swapped-results",
         file: "crates/prusik-core/src/run/transcript.rs",
-        find: "for OpenCall { call, tool, result, .. } in self.open.drain(..) {",
-        replace: "for OpenCall { call, tool, result, .. } in self.open.drain(..).rev() {",
+        find: "for OpenCall { call, tool, label, result, .. } in self.open.drain(..) {",
+        replace: "for OpenCall { call, tool, label, result, .. } in self.open.drain(..).rev() {",
         why: "the model reads the result of one call as that of another",
     },
     Mutant {
@@ -185,8 +185,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "brief-without-ledger",
         file: "crates/prusik-core/src/run/context/head.rs",
-        find: "ledger_text(&state.ledger).into_iter().chain(open_text(state)).collect();",
-        replace: "open_text(state).into_iter().collect();",
+        find: "ledger_text(&state.ledger).into_iter().chain(open).collect();",
+        replace: "open.into_iter().collect();",
         why: "what must outlive every summary does not",
     },
     Mutant {
@@ -198,8 +198,8 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "entries-of-many-lines",
-        file: "crates/prusik-core/src/run/context/ledger.rs",
-        find: "text.replace('\\n', \"\\n  \")",
+        file: "crates/prusik-core/src/ledger.rs",
+        find: "text.replace('\\n', \"\\n        \")",
         replace: "text.to_owned()",
         why: "a line of one entry passes for another entry",
     },
@@ -213,8 +213,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "ledger-without-end",
         file: "crates/prusik-core/src/ledger.rs",
-        find: "if used - freed + bytes > bytes_max {",
-        replace: "if used - freed + bytes > bytes_max.max(1 << 20) {",
+        find: "if used.saturating_sub(freed).saturating_add(bytes) > max {",
+        replace: "if used.saturating_sub(freed).saturating_add(bytes) > max.max(1 << 20) {",
         why: "entries that never go fill the window",
     },
     Mutant {
@@ -248,9 +248,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "label-of-results-forgotten",
         file: "crates/prusik-core/src/run/state.rs",
-        find: "                Arc::make_mut(&mut self.label).join(&label);
-            }",
-        replace: "            }",
+        find: "self.draw_on(&label);",
+        replace: "let _ = &label;",
         why: "what the model says after it has read a stranger's text is trusted",
     },
     Mutant {
@@ -267,8 +266,10 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "entries-of-the-model-are-trusted",
         file: "crates/prusik-core/src/run/context/ledger.rs",
-        find: "let label = self.state.label();",
-        replace: "let label = Label::trusted();",
+        find: "let label = self.state.label();
+                let record = self",
+        replace: "let label = Label::trusted();
+                let record = self",
         why: "a stranger's text gets into the ledger as the model's own",
     },
     Mutant {
@@ -288,8 +289,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "any-summary-is-taken",
         file: "crates/prusik-core/src/run/context/summary.rs",
-        find: "if problems.is_empty() { Ok(summary) } else { Err(problems) }",
-        replace: "if problems.len() < 900 { Ok(summary) } else { Err(problems) }",
+        find: "if problems.is_empty() { Ok(summary) } else { Err(shortened(problems)) }",
+        replace: "if problems.len() < 900 { Ok(summary) } else { Err(shortened(problems)) }",
         why: "what says nothing stands for all that was done",
     },
     Mutant {
@@ -327,8 +328,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "summaries-at-another-price",
         file: "crates/prusik-core/src/run/budget.rs",
-        find: "(definition.summarizer(), context::tokens_max(bytes_max), asking)",
-        replace: "(&definition.model, context::tokens_max(bytes_max), asking)",
+        find: "let model = definition.summarizer();",
+        replace: "let model = &definition.model;",
         why: "a summary passes the ceiling that no answer may",
     },
     Mutant {
