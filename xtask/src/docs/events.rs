@@ -9,10 +9,16 @@ use serde_json::Value;
 use super::{sentence, table};
 
 /// The types, and one file for each kind with a list of events, one per line.
-const SOURCES: [&str; 2] =
-    ["crates/prusik-core/src/event.rs", "crates/prusik-core/src/event/context.rs"];
+const SOURCES: [&str; 3] = [
+    "crates/prusik-core/src/event.rs",
+    "crates/prusik-core/src/event/context.rs",
+    "crates/prusik-core/src/event/contain.rs",
+];
 /// Words that stand inside of events and are told of elsewhere.
-const MORE: (&str, [&str; 2]) = ("crates/prusik-core/src/ledger.rs", ["EntryKind", "Author"]);
+const MORE: [(&str, &[&str]); 2] = [
+    ("crates/prusik-core/src/ledger.rs", &["EntryKind", "Author"]),
+    ("crates/prusik-core/src/grant.rs", &["ArgumentKind", "Slot"]),
+];
 const GOLDEN: &str = "crates/prusik-core/tests/golden";
 
 /// A type of the source, with its comments.
@@ -36,10 +42,10 @@ pub fn page(root: &Path) -> Result<String> {
     for source in SOURCES {
         items.extend(parse(&read(root, source)?));
     }
-    let (source, names) = MORE;
-    items.extend(
-        parse(&read(root, source)?).into_iter().filter(|i| names.contains(&i.name.as_str())),
-    );
+    for (source, names) in MORE {
+        let found = parse(&read(root, source)?).into_iter();
+        items.extend(found.filter(|item| names.contains(&item.name.as_str())));
+    }
     let events = items.iter().find(|item| item.is_enum && item.name == "Event");
     let events = events.with_context(|| format!("{} has no enum `Event`", SOURCES[0]))?;
     let mut text = String::from(

@@ -368,6 +368,7 @@ pub enum ArgumentConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BoundedArgument {
+    /// Its kind.
     pub kind: ArgumentKindConfig,
     /// The largest amount.
     #[serde(default)]

@@ -10,7 +10,8 @@ use prusik_core::event::{
     ParkReason, PlannedCall, PromptReason, Prompted, Resolver, RunFinished, RunForked, RunParked,
     RunRecovered, RunResumed, RunStarted, Undoing, Verdict,
 };
-use prusik_core::event::{CompactHow, CompactReason, Invariant};
+use prusik_core::event::{CompactHow, CompactReason, Decision, Invariant};
+use prusik_core::grant::{ArgumentKind, Slot};
 use prusik_core::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
 use prusik_core::ledger::{Author, EntryKind};
 use prusik_core::message::{
@@ -55,6 +56,9 @@ pub fn inner_variants() -> Vec<(&'static str, BTreeSet<String>)> {
         ("AfterClosing", variants::<AfterClosing>()),
         ("EntryKind", variants::<EntryKind>()),
         ("Author", variants::<Author>()),
+        ("Decision", variants::<Decision>()),
+        ("ArgumentKind", variants::<ArgumentKind>()),
+        ("Slot", variants::<Slot>()),
         ("CompactReason", variants::<CompactReason>()),
         ("CompactHow", variants::<CompactHow>()),
         ("Invariant", variants::<Invariant>()),
@@ -312,6 +316,7 @@ fn run_parked() -> Vec<Event> {
     let budgets = BudgetKind::ALL.map(|kind| ParkReason::Budget { kind, limit: 10, spent: 9 });
     reasons.extend(budgets);
     reasons.push(ParkReason::Failed { reason: FailReason::Refused, message: "no".into() });
+    reasons.push(ParkReason::Approval { calls: vec![CALL, OTHER] });
     reasons.into_iter().map(|reason| Event::RunParked(RunParked { reason })).collect()
 }
 
