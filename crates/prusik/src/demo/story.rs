@@ -293,7 +293,7 @@ impl Teller {
             "\nA live model: in {}, change `model: default` to `anthropic`,\n\
              `openai` or `local`, remove {LEDGER}, and run it again.\n\n\
              {HOSTILE} asked for 9999.00 EUR. The script did not fall for it, and nothing would have\n\
-             stopped a model that does: containment comes in a later version.",
+             stopped a model that does: this agent is not declared contained.",
             self.folder.join("agents/clerk.md").display()
         ));
     }
