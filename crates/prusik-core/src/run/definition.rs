@@ -36,7 +36,7 @@ impl Definition {
         let plan = super::contain::tool(&agent);
         let tools = agent.tools.iter().chain(&closers).chain(&of_context).chain(&plan);
         let shown = tools.clone().filter(|tool| tool.shown);
-        let declarations = shown.map(Tool::declaration).map(sorted).collect();
+        let declarations = shown.map(Tool::declaration).collect();
         let tools = tools
             .map(|tool| Held {
                 arguments: Schema::new(&tool.declaration().input_schema),
@@ -90,11 +90,4 @@ impl Definition {
             .sum();
         (self.system.len() + tools) as u64
     }
-}
-
-/// Returns a tool's declaration as it is after its definition has been stored, which sorts all keys:
-/// whoever takes the run over sends the very bytes that the provider's cache holds.
-fn sorted(mut tool: ToolDecl) -> ToolDecl {
-    tool.input_schema.sort_all_objects();
-    tool
 }

@@ -466,13 +466,17 @@ impl State {
         let Some(call) = self.calls.get_mut(&completed.call) else { return };
         call.stage = Stage::Done;
         call.heeded = match &completed.outcome {
-            Outcome::Ok(_) | Outcome::Deferred { .. } => true,
+            // What is denied or rejected was well made, too.
+            Outcome::Ok(_)
+            | Outcome::Deferred { .. }
+            | Outcome::Denied { .. }
+            | Outcome::Rejected { .. } => true,
             // A commit that is refused was a sound wish all the same, and so was an entry.
             Outcome::Failed(failure) => {
                 [COMMIT_GROUP, UNDO_GROUP].contains(&call.tool.as_str())
                     || [kind::LEDGER_FULL, kind::LEDGER_REFUSED].contains(&failure.kind.as_str())
             }
-            Outcome::Denied { .. } | Outcome::Rejected { .. } | Outcome::InDoubt { .. } => false,
+            Outcome::InDoubt { .. } => false,
         };
         let contract = definition.held(&call.tool).map(|held| &held.tool.contract);
         if contract.is_some_and(|contract| contract.effect != EffectClass::Read) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::bwrap;
 use super::grounds::Grounds;
-use super::spec::{CAGE, Input, Layer, SUPERVISE, SandboxLimits, Spec, Telling, VERSION};
+use super::spec::{CAGE, Layer, SUPERVISE, Spec};
 
 /// Names the helper for programs that are not `prusik`.
 pub const HELPER: &str = "PRUSIK_HELPER";
@@ -177,20 +177,7 @@ fn tried(layer: Layer, helper: &Path, bwrap: Option<&Path>) -> Result<(), String
     let writable = vec![inside.clone()];
     let grounds = Grounds { folder: inside.clone(), writable, ..Grounds::default() };
     let found = grounds.find().map_err(|error| error.to_string())?;
-    let spec = Spec {
-        version: VERSION,
-        layer,
-        folder: found.folder,
-        writable: found.writable,
-        readable: found.readable,
-        protected: found.protected,
-        hidden: found.hidden,
-        unborn: Vec::new(),
-        input: Input::Nothing,
-        telling: Telling::Words,
-        limits: SandboxLimits::default(),
-        proxy: None,
-    };
+    let spec = Spec::of(layer, found);
     let (program, arguments) = line(&spec, helper, bwrap);
     let mut child = Command::new(program)
         .args(arguments)

@@ -36,7 +36,7 @@ pub use proxy::{Domain, DomainError};
 pub(crate) use report::{Heard, overhear};
 pub use spec::SandboxLimits;
 pub(crate) use spec::{End, Report};
-use spec::{Input, Spec, Telling, VERSION};
+use spec::{Input, Spec, Telling};
 
 use proxy::Proxy;
 
@@ -159,20 +159,8 @@ impl Sandbox {
         let Kept { confinement, grounds, policy, .. } = &*self.0;
         let found = grounds.find()?;
         let layer = self.protection().layer().expect("what cannot be confined was refused");
-        let spec = Spec {
-            version: VERSION,
-            layer,
-            folder: found.folder,
-            writable: found.writable,
-            readable: found.readable,
-            protected: found.protected,
-            hidden: found.hidden,
-            unborn: found.unborn,
-            input,
-            telling,
-            limits: policy.limits,
-            proxy: self.proxy()?,
-        };
+        let (limits, proxy) = (policy.limits, self.proxy()?);
+        let spec = Spec { input, telling, limits, proxy, ..Spec::of(layer, found) };
         let (program, arguments) =
             confinement.line(&spec).expect("without a helper there is no protection");
         let mut command = Command::new(program);

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::grounds::Found;
+
 /// Counted up when the words below change.
 pub const VERSION: u32 = 1;
 
@@ -84,6 +86,27 @@ pub struct Spec {
     pub limits: SandboxLimits,
     /// A socket of the host that leads to the domains that are granted.
     pub proxy: Option<PathBuf>,
+}
+
+impl Spec {
+    /// Returns a cage around what was found, for a command that gets nothing besides.
+    pub fn of(layer: Layer, found: Found) -> Self {
+        let Found { folder, writable, readable, protected, hidden, unborn } = found;
+        Self {
+            version: VERSION,
+            layer,
+            folder,
+            writable,
+            readable,
+            protected,
+            hidden,
+            unborn,
+            input: Input::Nothing,
+            telling: Telling::Words,
+            limits: SandboxLimits::default(),
+            proxy: None,
+        }
+    }
 }
 
 /// How a command ended.

@@ -9,7 +9,7 @@ use prusik_core::record::{JournalError, Record};
 use prusik_core::run::{Definition, Run, Transcript, bytes_of};
 
 use super::segments::{SegmentKind, head_kinds};
-use super::{ContextError, WindowView, threshold_tokens};
+use super::{ContextError, WindowView, shares, threshold_tokens};
 
 /// What takes room in a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +144,8 @@ pub(crate) fn filling(
             let bytes = tally.measure(&run);
             let counted = Some(answered.usage.input_total()).filter(|tokens| *tokens > 0);
             let total = counted.unwrap_or_else(|| run.state().tokens_in_window());
-            let tokens = shares(total, &bytes);
+            let mut of_each = shares(total, &bytes);
+            let tokens = bytes.map(|_| of_each.next().unwrap_or_default());
             points.push(Point { seq: record.seq, turn: answered.turn, tokens });
         }
         if let Event::ContextCompacted(compacted) = &event {
@@ -167,20 +168,6 @@ pub(crate) fn filling(
         }),
         points,
         compactions,
-    })
-}
-
-/// Shares tokens out by bytes.
-fn shares(tokens: u64, bytes: &Sizes) -> Sizes {
-    let all: u64 = bytes.iter().sum();
-    let (mut before, mut given) = (0u64, 0u64);
-    bytes.map(|bytes| {
-        before += bytes;
-        let through = u128::from(tokens) * u128::from(before) / u128::from(all.max(1));
-        let through = u64::try_from(through).unwrap_or(u64::MAX);
-        let share = through - given;
-        given = through;
-        share
     })
 }
 

@@ -244,15 +244,24 @@ fn threshold_tokens(room_tokens: u64, policy: &ContextPolicy) -> u64 {
     u64::try_from(share).unwrap_or(u64::MAX)
 }
 
-/// Gives each segment its share of the tokens, by its bytes; together they have all of them.
+/// Gives each segment its share of the tokens, by its bytes.
 fn share_out(tokens: u64, segments: &mut [Segment]) {
-    let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
-    let (mut before, mut given) = (0u64, 0u64);
-    for segment in segments {
-        before += segment.bytes;
-        let through = u128::from(tokens) * u128::from(before) / u128::from(bytes.max(1));
-        let through = u64::try_from(through).unwrap_or(u64::MAX);
-        segment.tokens = through - given;
-        given = through;
+    let bytes: Vec<u64> = segments.iter().map(|segment| segment.bytes).collect();
+    for (segment, share) in segments.iter_mut().zip(shares(tokens, &bytes)) {
+        segment.tokens = share;
     }
+}
+
+/// Shares tokens out by bytes; together the shares are all of them.
+fn shares(tokens: u64, bytes: &[u64]) -> impl Iterator<Item = u64> {
+    let all: u64 = bytes.iter().sum();
+    let (mut before, mut given) = (0u64, 0u64);
+    bytes.iter().map(move |bytes| {
+        before += bytes;
+        let through = u128::from(tokens) * u128::from(before) / u128::from(all.max(1));
+        let through = u64::try_from(through).unwrap_or(u64::MAX);
+        let share = through - given;
+        given = through;
+        share
+    })
 }

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::{digest_of, is_ours};
+use super::is_ours;
 use crate::agent::{Containment, Unplanned};
 use crate::contract::EffectClass;
 use crate::event::{ApprovalRequested, Event, GrantSpent};
 use crate::grant::{self, ArgumentKind, ArgumentTerm, Doubt, Fit};
-use crate::ids::{Attempt, CallId};
+use crate::ids::{Attempt, CallId, Digest};
 use crate::json;
 use crate::message::{Block, Content, Role};
 use crate::outcome::Outcome;
@@ -70,20 +70,12 @@ impl Draft<'_> {
 }
 
 /// Returns what an answer about a call must name.
-pub(super) fn digest(
-    state: &State,
-    call: CallId,
-    held: &Held,
-    arguments: &Value,
-) -> crate::ids::Digest {
-    digest_of(&[
-        state.started.run.as_str(),
-        &call.to_string(),
-        &held.tool.name,
-        &held.tool.description,
-        &json::canonical(arguments),
-        &state.label().words(),
-    ])
+fn digest(state: &State, call: CallId, held: &Held, arguments: &Value) -> Digest {
+    let label = serde_json::to_string(&state.label()).expect("a label is plain data");
+    let (call, arguments) = (call.to_string(), json::canonical(arguments));
+    let run = state.started.run.as_str();
+    let parts = [run, &call, &held.tool.name, &held.tool.description, &arguments, &label];
+    Digest::of_parts(&parts.map(str::as_bytes))
 }
 
 fn gate(

@@ -22,7 +22,6 @@ use crate::agent::Agent;
 use crate::contract::Returns;
 use crate::event::{ApprovalAnswered, ApprovalRequested, CallCompleted, Decision, PlanMade};
 use crate::grant::Grant;
-use crate::ids::Digest;
 use crate::label::Label;
 use crate::outcome::Outcome;
 
@@ -131,10 +130,4 @@ impl Trust {
 /// when it came.
 fn is_ours(tool: &str) -> bool {
     [PLAN, RECORD, RECALL, COMMIT_GROUP, UNDO_GROUP].contains(&tool)
-}
-
-/// Returns what an approval binds to.
-fn digest_of(parts: &[&str]) -> Digest {
-    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-    Digest::of_parts(&parts)
 }

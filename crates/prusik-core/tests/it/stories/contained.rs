@@ -166,3 +166,22 @@ fn a_question_outlives_the_process() {
     story.crashes(0);
     tell!(story);
 }
+
+/// Whoever makes a model ask for what is refused must not end the run by that.
+#[test]
+fn refused_calls_in_every_turn_do_not_end_the_run() {
+    let mut story = planned(&json!([]));
+    for n in 0..5 {
+        story.answers(asks([("send", json!({"ref": format!("eve{n}")}))]));
+    }
+    assert_eq!(story.state().status, prusik_core::run::Status::Running);
+}
+
+/// A run that waits for a person can be given up, and then nothing is asked any more.
+#[test]
+fn a_run_that_asks_can_be_cancelled() {
+    let mut story = planned(&json!([{"tool": "send", "arguments": {"ref": {"hole": "identity"}}}]));
+    story.answers(asks([("send", json!({"ref": "eve"}))])).cancelled();
+    story.decided("3.1", "ann", YES).resumed();
+    tell!(story);
+}
