@@ -73,6 +73,7 @@ fn commands() -> Vec<(&'static str, Vec<Object>)> {
         ("`show`", vec![shown()]),
         ("`context`", seen()),
         ("`cancel`, `settle`, `note` and `compact`", done()),
+        ("`inbox`, `approve` and `deny`", asked()),
         ("`fork`", vec![forked()]),
         ("`lint` and `check`", reviewed()),
         ("`certify`", certified()),
@@ -341,6 +342,45 @@ fn done() -> Vec<Object> {
             when: "By `note`, when the entry is in the ledger",
             example: json!({"run": run(), "done": "noted", "entry": "L3"}),
             keys: &[RUN, ("done", "`noted`"), ("entry", "What the ledger calls it")],
+        },
+    ]
+}
+
+fn asked() -> Vec<Object> {
+    vec![
+        Object {
+            when: "By `inbox`, for each call that waits for a person",
+            example: json!({
+                "run": run(), "call": CALL, "question": Digest::of(b"question"), "tool": "bank__pay",
+                "arguments": {"iban": "GB72EXPL00999912345678"}, "effect": "write", "can_be_undone": true,
+                "label": Label::of("read"), "doubts": [{"argument": "iban", "why": "it says who is affected"}],
+                "expires_ms": AT, "people": 1, "approved_by": [],
+                "origins": [{"argument": "iban", "from": "first seen in what read returned (call 2.1)"}],
+            }),
+            keys: &[
+                RUN,
+                ("call", "The call"),
+                ("question", "What an answer must name"),
+                ("tool", "The tool"),
+                ("arguments", "Exactly what it would be called with"),
+                ("effect", "Its effect: `read`, `idempotent` or `write`"),
+                ("can_be_undone", "Whether its contract says how it is undone"),
+                ("label", "The untrusted sources that the model had read"),
+                ("doubts", "What to look at: an argument, empty for the call itself, and why"),
+                ("expires_ms", "When the question is void"),
+                ("people", "How many people must say yes"),
+                ("approved_by", "Who has said so"),
+                ("origins", "Where each argument's values were first seen"),
+            ],
+        },
+        Object {
+            when: "By `approve` and `deny`",
+            example: json!({"run": run(), "done": "approved", "left": [CALL]}),
+            keys: &[
+                RUN,
+                ("done", "`approved` or `denied`"),
+                ("left", "The calls of the run that still wait for a person"),
+            ],
         },
     ]
 }

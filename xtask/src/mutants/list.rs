@@ -334,9 +334,9 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "tools-in-another-order",
-        file: "crates/prusik-core/src/run/definition.rs",
-        find: "tool.input_schema.sort_all_objects();",
-        replace: "tool.input_schema.as_object_mut();",
+        file: "crates/prusik-core/src/agent.rs",
+        find: "input_schema.sort_all_objects();",
+        replace: "input_schema.as_object_mut();",
         why: "whoever takes a run over pays for its whole prompt again",
     },
     Mutant {
