@@ -3,7 +3,7 @@
 //! What nobody declared gets the strictest reading: a `write` that cannot be repeated, asked about
 //! or undone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -140,7 +140,21 @@ impl Returns {
             // Of what has no structure no part can be told from another.
             Self::TrustedBut(places) => {
                 (result.is_object() || result.is_array())
-                    && places.iter().all(|place| !holds_something(result, place))
+                    && places.iter().all(|place| standing_in(result, place).is_empty())
+            }
+        }
+    }
+
+    /// Returns the part of a result that no outsider can have written; none if there is no such part.
+    pub fn vouched_part(&self, result: &Value) -> Option<Value> {
+        match self {
+            Self::Untrusted => None,
+            Self::Trusted => Some(result.clone()),
+            Self::TrustedBut(_) if !(result.is_object() || result.is_array()) => None,
+            Self::TrustedBut(places) => {
+                let mut part = result.clone();
+                places.iter().for_each(|place| without(&mut part, place));
+                Some(part)
             }
         }
     }
@@ -150,21 +164,52 @@ impl Returns {
     }
 }
 
-/// Returns whether something stands in a place of a value.
-fn holds_something(value: &Value, place: &str) -> bool {
-    let (first, rest) = place.split_once('.').map_or((place, ""), |(first, rest)| (first, rest));
-    let inside = |value: &Value| match rest {
-        "" => !matches!(value, Value::Null),
-        rest => holds_something(value, rest),
+/// Returns what stands in a place of a value: keys with points between, and `*` for all items.
+pub(crate) fn standing_in<'a>(value: &'a Value, place: &str) -> Vec<&'a Value> {
+    let (first, rest) = match place.split_once('.') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (place, None),
+    };
+    let inside: Vec<&Value> = match (value, first) {
+        (Value::Array(items), "*") => items.iter().collect(),
+        (Value::Object(map), "*") => map.values().collect(),
+        (Value::Object(map), key) => map.get(key).into_iter().collect(),
+        (Value::Array(items), key) => {
+            key.parse::<usize>().ok().and_then(|index| items.get(index)).into_iter().collect()
+        }
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), _) => Vec::new(),
+    };
+    match rest {
+        None => inside.into_iter().filter(|value| !value.is_null()).collect(),
+        Some(rest) => inside.into_iter().flat_map(|value| standing_in(value, rest)).collect(),
+    }
+}
+
+/// Takes out what stands in a place of a value.
+fn without(value: &mut Value, place: &str) {
+    let (first, rest) = match place.split_once('.') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (place, None),
+    };
+    let clear = |value: &mut Value| match rest {
+        None => *value = Value::Null,
+        Some(rest) => without(value, rest),
     };
     match (value, first) {
-        (Value::Array(items), "*") => items.iter().any(inside),
-        (Value::Object(map), "*") => map.values().any(inside),
-        (Value::Object(map), key) => map.get(key).is_some_and(inside),
-        (Value::Array(items), key) => {
-            key.parse::<usize>().is_ok_and(|index| items.get(index).is_some_and(inside))
+        (Value::Array(items), "*") => items.iter_mut().for_each(clear),
+        (Value::Object(map), "*") => map.values_mut().for_each(clear),
+        (Value::Object(map), key) => {
+            if let Some(value) = map.get_mut(key) {
+                clear(value);
+            }
         }
-        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), _) => false,
+        (Value::Array(items), key) => {
+            let index = key.parse::<usize>().ok();
+            if let Some(value) = index.and_then(|index| items.get_mut(index)) {
+                clear(value);
+            }
+        }
+        (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_), _) => {}
     }
 }
 
@@ -224,6 +269,16 @@ pub struct Contract {
     /// Who can have written its results.
     #[serde(default, skip_serializing_if = "Returns::is_default")]
     pub returns: Returns,
+    /// Those who may see its results; none if everybody may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<BTreeSet<String>>,
+    /// Who sees what a call says. A string that starts with `=` is a CEL expression over `args` that
+    /// gives one name or several. None if nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Vec<Value>>,
+    /// Places of a structured result that hold the id of what the call has made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub creates: Vec<String>,
     /// Whether the arguments of a read leave the machine, so that it could carry something out.
     #[serde(default, skip_serializing_if = "is_false")]
     pub leaves: bool,
@@ -271,6 +326,9 @@ impl Contract {
             records: Vec::new(),
             arguments: BTreeMap::new(),
             returns: Returns::Untrusted,
+            readers: None,
+            audience: None,
+            creates: Vec::new(),
             leaves: false,
             people: 1,
             empty_fails: false,

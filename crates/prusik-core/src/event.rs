@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::budget::{Budget, BudgetKind};
 use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
+use crate::label::Label;
 use crate::message::Block;
 use crate::model::{ModelError, StopReason, Usage};
 use crate::outcome::{Failure, Outcome};
@@ -157,6 +158,10 @@ pub struct CallCompleted {
     /// What would reverse the call, if its contract names an undo and it took effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undoing>,
+    /// What the run had read when it last changed something at the tool's server: what the server
+    /// returns now may come from there, whatever its contract says.
+    #[serde(default, skip_serializing_if = "Label::is_none")]
+    pub echo: Label,
 }
 
 /// What would reverse a call.
@@ -398,6 +403,16 @@ pub enum Ending {
         /// Calls that failed, were denied or are in doubt, and were not made good by a later one.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         failures: Vec<CallFailed>,
+        /// Calls that were refused because no plan foresees them: what an attacker tried, or what the
+        /// plan has forgotten.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        contained: Vec<CallFailed>,
+        /// What the answer draws on, if the agent is contained.
+        #[serde(default, skip_serializing_if = "Label::is_none")]
+        label: Label,
+        /// Links and addresses in the answer that nothing trusted says.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        foreign_links: Vec<String>,
     },
     Failed {
         reason: FailReason,

@@ -126,14 +126,23 @@ pub struct Doubt {
     pub why: String,
 }
 
+/// What is known from where no attacker writes.
+pub trait Sources {
+    /// Returns whether something trusted says this text.
+    fn says(&self, text: &str) -> bool;
+
+    /// Returns whether this is the id of something that the run itself has made.
+    fn made_by_run(&self, id: &Value) -> bool;
+}
+
 /// Returns how a call stands to what is left of the grants. `term` says what the tool's contract makes
-/// of an argument, and `trusted` whether a text is known from where no attacker writes.
+/// of an argument.
 pub fn fit(
     grants: &[Grant],
     tool: &str,
     arguments: &Value,
     term: impl Fn(&str) -> ArgumentTerm,
-    trusted: impl Fn(&str) -> bool,
+    known: &impl Sources,
 ) -> Fit {
     let Value::Object(arguments) = arguments else { return Fit::Unforeseen };
     let mut foreseen = None;
@@ -147,7 +156,7 @@ pub fn fit(
                 let Some(Slot::Hole(kind)) = grant.write.arguments.get(name) else { return None };
                 let mut term = term(name);
                 term.kind = term.kind.max(*kind);
-                let why = doubt(&term, value, &trusted)?;
+                let why = doubt(&term, value, known)?;
                 Some(Doubt { argument: name.clone(), why })
             })
             .collect();
@@ -196,7 +205,7 @@ fn same(left: &Value, right: &Value) -> bool {
 }
 
 /// Returns why a person must look at a value that fills a hole; none if it is harmless.
-fn doubt(term: &ArgumentTerm, value: &Value, trusted: &impl Fn(&str) -> bool) -> Option<String> {
+fn doubt(term: &ArgumentTerm, value: &Value, known: &impl Sources) -> Option<String> {
     if !term.members.is_empty() {
         let member = term.members.iter().any(|member| same(member, value));
         return (!member).then(|| "it is none of the values that are allowed".to_owned());
@@ -205,7 +214,7 @@ fn doubt(term: &ArgumentTerm, value: &Value, trusted: &impl Fn(&str) -> bool) ->
         ArgumentKind::Content => {
             let found = leaves(value)
                 .into_iter()
-                .find_map(|leaf| links(&text_of(leaf)).into_iter().find(|link| !trusted(link)));
+                .find_map(|leaf| links(&text_of(leaf)).into_iter().find(|link| !known.says(link)));
             found.map(|link| format!("it brings a link or an address of its own: {link}"))
         }
         ArgumentKind::Closed => {
@@ -217,7 +226,11 @@ fn doubt(term: &ArgumentTerm, value: &Value, trusted: &impl Fn(&str) -> bool) ->
             Some(max) => Some(format!("it is no amount up to {max}")),
             None => Some("it is an amount of money without a limit".to_owned()),
         },
-        ArgumentKind::DestructiveId => Some("it names what is destroyed or given away".to_owned()),
+        ArgumentKind::DestructiveId => {
+            let own = !leaves(value).is_empty()
+                && leaves(value).into_iter().all(|leaf| known.made_by_run(leaf));
+            (!own).then(|| "it names what is destroyed or given away".to_owned())
+        }
         ArgumentKind::Identity => Some("it says who or what is affected".to_owned()),
     }
 }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::text::{is_closed, is_invisible};
-use super::{ArgumentKind, ArgumentTerm, Fit, Grant, PlannedWrite, Slot, fit, links, occurs};
+use super::{
+    ArgumentKind, ArgumentTerm, Fit, Grant, PlannedWrite, Slot, Sources, fit, links, occurs,
+};
 
 fn grant(arguments: &Value) -> Grant {
     let arguments = serde_json::from_value(arguments.clone()).unwrap();
@@ -20,8 +22,33 @@ fn term(name: &str) -> ArgumentTerm {
     ArgumentTerm { max: (name == "amount").then_some(100.0), ..ArgumentTerm::of(kind) }
 }
 
+/// What is trusted names a shop, and the run has made one thing.
+struct Known;
+
+impl Sources for Known {
+    fn says(&self, text: &str) -> bool {
+        text == "shop.example"
+    }
+
+    fn made_by_run(&self, id: &Value) -> bool {
+        *id == json!("event-7")
+    }
+}
+
 fn of(grants: &[Grant], arguments: &Value) -> Fit {
-    fit(grants, "pay", arguments, term, |text| text == "shop.example")
+    fit(grants, "pay", arguments, term, &Known)
+}
+
+#[test]
+fn what_the_run_has_made_it_may_take_back() {
+    let grants = [grant(&json!({"id": {"hole": "closed"}}))];
+    let term = |_: &str| ArgumentTerm::of(ArgumentKind::DestructiveId);
+    let of = |id: Value| fit(&grants, "pay", &json!({"id": id}), term, &Known);
+    assert_eq!(of(json!("event-7")), Fit::Covered(0));
+    assert_eq!(of(json!(["event-7"])), Fit::Covered(0));
+    for other in [json!("event-8"), json!(["event-7", "event-8"]), json!("EVENT-7"), json!(7)] {
+        assert!(matches!(of(other.clone()), Fit::Foreseen(0, _)), "{other}");
+    }
 }
 
 #[test]
@@ -100,7 +127,7 @@ fn members_are_all_that_a_hole_takes() {
         ..ArgumentTerm::of(ArgumentKind::Identity)
     };
     let grants = [grant(&json!({"to": {"hole": "identity"}}))];
-    let found = |value: &str| fit(&grants, "pay", &json!({"to": value}), member, |_| true);
+    let found = |value: &str| fit(&grants, "pay", &json!({"to": value}), member, &Known);
     assert_eq!(found("bob"), Fit::Covered(0));
     assert!(matches!(found("eve"), Fit::Foreseen(0, _)));
 }

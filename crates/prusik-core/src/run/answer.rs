@@ -237,7 +237,11 @@ impl Draft<'_> {
 
     fn completed(&mut self, answer: String, output: Option<Value>) {
         let failures = self.state.failed.calls();
-        self.finish(Ending::Completed { answer, output, failures });
+        let contained = self.state.authority.refused.clone();
+        let (label, foreign_links) = self.label_of_answer(&answer);
+        let ending =
+            Ending::Completed { answer, output, failures, contained, label, foreign_links };
+        self.finish(ending);
     }
 
     fn repair(&mut self, text: &str) {

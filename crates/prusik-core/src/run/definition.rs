@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::contain::Trust;
 use crate::agent::{Agent, Tool};
+use crate::contract::EffectClass;
 use crate::ids::Digest;
 use crate::model::{ModelSpec, ToolDecl};
 use crate::schema::Schema;
@@ -68,6 +69,10 @@ impl Definition {
 
     pub(super) fn held(&self, name: &str) -> Option<&Held> {
         self.tools.iter().find(|held| held.tool.name == name)
+    }
+
+    pub(super) fn changes_something(&self, tool: &str) -> bool {
+        self.held(tool).is_some_and(|held| held.tool.contract.effect != EffectClass::Read)
     }
 
     /// Returns the model that writes summaries.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::contain::PLAN;
 use super::context::RECORD;
 use super::recall::RECALL;
 use super::state::{Call, asked};
@@ -13,7 +14,7 @@ use crate::ids::Digest;
 use crate::outcome::{Outcome, kind};
 
 /// Failures that are kept: the newest.
-const KEPT_MAX: usize = 100;
+pub(super) const KEPT_MAX: usize = 100;
 /// Longest message that is kept of each, in bytes.
 const MESSAGE_BYTES_MAX: usize = 300;
 
@@ -40,6 +41,17 @@ enum ReplacedBy {
     AnyCall,
 }
 
+/// Returns what is kept of a call that did not do what it was asked.
+pub(super) fn told(call: &Call, completed: &CallCompleted, message: &str) -> CallFailed {
+    let end = message.floor_char_boundary(MESSAGE_BYTES_MAX.min(message.len()));
+    CallFailed {
+        call: completed.call,
+        tool: call.tool.clone(),
+        outcome: completed.outcome.word().replace(' ', "_"),
+        message: message[..end].to_owned(),
+    }
+}
+
 impl Failed {
     pub(super) fn completed(
         &mut self,
@@ -48,7 +60,7 @@ impl Failed {
         contract: Option<&Contract>,
     ) {
         // What the run asks of itself touches nothing.
-        if [RECORD, RECALL].contains(&call.tool.as_str()) {
+        if [RECORD, RECALL, PLAN].contains(&call.tool.as_str()) {
             return;
         }
         let is_read = contract.is_some_and(|contract| contract.effect == EffectClass::Read);
@@ -86,13 +98,7 @@ impl Failed {
         if self.0.len() == KEPT_MAX {
             self.0.remove(0);
         }
-        let end = message.floor_char_boundary(MESSAGE_BYTES_MAX.min(message.len()));
-        let failed = CallFailed {
-            call: completed.call,
-            tool: call.tool.clone(),
-            outcome: completed.outcome.word().replace(' ', "_"),
-            message: message[..end].to_owned(),
-        };
+        let failed = told(call, completed, &message);
         let replaced_by = match &completed.outcome {
             Outcome::Failed(failure) if failure.kind == kind::UNKNOWN_TOOL => ReplacedBy::AnyCall,
             Outcome::Failed(_) if is_read || completed.attempt.0 == 0 => ReplacedBy::SameTool,

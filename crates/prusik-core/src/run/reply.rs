@@ -10,7 +10,7 @@ use super::{compensate, context};
 use crate::contract::{EffectClass, RetryPolicy};
 use crate::event::{
     CallCompleted, CallDoubted, CallProbed, CallRetried, CallSettled, Event, Found, Resolver,
-    Verdict,
+    Undoing, Verdict,
 };
 use crate::ids::{Attempt, CallId};
 use crate::input::Rejected;
@@ -166,8 +166,7 @@ impl Draft<'_> {
         let whole = result.whole;
         let failure = Failure { landed, advice, whole, ..Failure::new(kind, message) };
         let (attempt, outcome) = (Attempt(call.attempts), Outcome::Failed(failure));
-        let completed = CallCompleted { call: id, attempt, outcome, ms, undo };
-        self.emit(Event::CallCompleted(completed));
+        self.outcome(id, attempt, outcome, ms, undo);
     }
 
     fn complete_ok(
@@ -183,7 +182,7 @@ impl Draft<'_> {
         let records = self.entries_of(id, held, &result);
         let result = self.limited(id, held, result);
         let outcome = Outcome::Ok(result);
-        self.emit(Event::CallCompleted(CallCompleted { call: id, attempt, outcome, ms, undo }));
+        self.outcome(id, attempt, outcome, ms, undo);
         self.record_entries_of(id, held, records);
     }
 
@@ -199,7 +198,21 @@ impl Draft<'_> {
 
     /// The call has an outcome that leaves nothing to undo.
     pub fn complete(&mut self, call: CallId, attempt: Attempt, outcome: Outcome, ms: u64) {
-        let completed = CallCompleted { call, attempt, outcome, ms, undo: None };
+        self.outcome(call, attempt, outcome, ms, None);
+    }
+
+    fn outcome(
+        &mut self,
+        call: CallId,
+        attempt: Attempt,
+        outcome: Outcome,
+        ms: u64,
+        undo: Option<Undoing>,
+    ) {
+        let tool = self.state.calls.get(&call).map(|call| call.tool.as_str());
+        let echo = tool.map(|tool| self.definition.trust.echo(&self.state, tool, attempt));
+        let echo = echo.unwrap_or_default();
+        let completed = CallCompleted { call, attempt, outcome, ms, undo, echo };
         self.emit(Event::CallCompleted(completed));
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::contain::Authority;
+use super::contain::{Authority, is_unplanned};
 use super::context::{ContextSize, View, bytes_of, head};
 use super::definition::Definition;
 use super::failed::Failed;
@@ -220,7 +220,7 @@ impl State {
                 self.repeat(&recovered.repeated);
                 self.wait_anew(definition, at);
             }
-            Event::CallsStarted(started) => self.calls_started(&started.calls, at),
+            Event::CallsStarted(started) => self.calls_started(definition, &started.calls, at),
             Event::CallRetried(retried) => self.call_retried(retried, at),
             Event::CallCompleted(completed) => self.call_completed(definition, completed),
             Event::CallDoubted(doubted) => self.call_doubted(definition, doubted, at),
@@ -415,7 +415,7 @@ impl State {
         (*self.label).clone()
     }
 
-    fn calls_started(&mut self, calls: &[CallId], at: Timestamp) {
+    fn calls_started(&mut self, definition: &Definition, calls: &[CallId], at: Timestamp) {
         for id in calls {
             if let Some(call) = self.calls.get_mut(id) {
                 if call.attempts == 0 {
@@ -423,6 +423,9 @@ impl State {
                 }
                 call.attempts += 1;
                 call.tries += 1;
+                if definition.changes_something(&call.tool) {
+                    self.authority.writes(&call.tool, &self.label);
+                }
                 call.intent = self.seq;
                 let attempt = Attempt(call.attempts);
                 call.stage = Stage::Started { attempt, not_before: Timestamp(0) };
@@ -485,7 +488,14 @@ impl State {
         if contract.is_some_and(|contract| !contract.resolves_alone()) {
             self.precious_seq = self.seq;
         }
-        self.failed.completed(call, completed, contract);
+        if is_unplanned(&completed.outcome) {
+            self.authority.refused(call, completed);
+        } else {
+            self.failed.completed(call, completed, contract);
+        }
+        if let (Outcome::Ok(result), Some(contract)) = (&completed.outcome, contract) {
+            self.authority.made(contract, &result.value());
+        }
         let label = definition.trust.label_of(&call.tool, completed);
         // The model sees what it asked for, and nothing of what the runtime makes of it.
         if !is_planned(completed.call) {

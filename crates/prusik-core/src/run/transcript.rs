@@ -62,6 +62,8 @@ pub struct ResultOf {
     pub tool: String,
     pub label: Label,
     pub is_error: bool,
+    /// Whether it may give back what the run itself has written.
+    pub echoes: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +72,7 @@ struct OpenCall {
     provider_id: String,
     tool: String,
     label: Label,
+    echoes: bool,
     result: Option<ToolResultBlock>,
 }
 
@@ -138,6 +141,7 @@ impl Transcript {
                     let result = completed.outcome.render(&open.provider_id, &open.tool);
                     open.result = Some(result);
                     open.label = self.trust.label_of(&open.tool, completed);
+                    open.echoes = !completed.echo.is_none();
                     if [COMMIT_GROUP, UNDO_GROUP].contains(&open.tool.as_str()) {
                         open.label.join(&std::mem::take(&mut self.planned));
                     }
@@ -295,7 +299,14 @@ impl Transcript {
         };
         let tool = tool_use.name.clone();
         let (id, label) = (provider_id.clone(), Label::trusted());
-        self.open.push(OpenCall { call, provider_id: id, tool, label, result: None });
+        self.open.push(OpenCall {
+            call,
+            provider_id: id,
+            tool,
+            label,
+            echoes: false,
+            result: None,
+        });
         provider_id
     }
 
@@ -304,9 +315,9 @@ impl Transcript {
             return;
         }
         let (mut content, mut results) = (Vec::new(), Vec::new());
-        for OpenCall { call, tool, label, result, .. } in self.open.drain(..) {
+        for OpenCall { call, tool, label, echoes, result, .. } in self.open.drain(..) {
             let Some(result) = result else { continue };
-            results.push(ResultOf { call, tool, label, is_error: result.is_error });
+            results.push(ResultOf { call, tool, label, is_error: result.is_error, echoes });
             content.push(Block::ToolResult(result));
         }
         content.extend(self.pending.drain(..).map(Block::Text));

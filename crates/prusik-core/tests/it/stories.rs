@@ -7,6 +7,7 @@ mod contained;
 mod endings;
 mod failures;
 mod groups;
+mod labels;
 mod recovery;
 mod undo;
 

@@ -451,13 +451,22 @@ fn line(event: &Event) -> String {
             )
         }
         Event::RunFinished(e) => match &e.ending {
-            Ending::Completed { answer, output, failures } => {
+            Ending::Completed { answer, output, failures, contained, label, foreign_links } => {
                 let said = output.as_ref().map_or(json!(answer), Clone::clone);
                 let failed: Vec<_> = failures
                     .iter()
                     .map(|f| format!("; {} {} {}: {}", f.call, f.tool, f.outcome, f.message))
                     .collect();
-                format!("COMPLETED {said}{}", failed.concat())
+                let contained: Vec<_> = contained
+                    .iter()
+                    .map(|c| format!("; contained {} {}", c.call, c.tool))
+                    .collect();
+                let label =
+                    if label.is_none() { String::new() } else { format!("; {}", label.words()) };
+                let links: Vec<_> =
+                    foreign_links.iter().map(|l| format!("; leads to {l}")).collect();
+                let parts = [failed, contained, vec![label], links].concat();
+                format!("COMPLETED {said}{}", parts.concat())
             }
             Ending::Compensated { by, was, undone, kept } => {
                 let was = if was.is_some() { "ended" } else { "parked" };

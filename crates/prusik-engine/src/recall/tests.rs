@@ -75,6 +75,7 @@ impl Past {
             outcome,
             ms: 1,
             undo: None,
+            echo: prusik_core::label::Label::trusted(),
         }));
     }
 

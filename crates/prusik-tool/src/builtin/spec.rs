@@ -1,6 +1,9 @@
 //! What the built-in tools say of themselves, and their contracts.
 
+use std::collections::BTreeMap;
+
 use prusik_core::contract::{Contract, EffectClass, KeyPlace};
+use prusik_core::grant::{ArgumentKind, ArgumentTerm};
 use serde_json::{Value, json};
 
 use super::problem::Kind;
@@ -53,11 +56,13 @@ pub fn builtin_contract(name: &str) -> Option<Contract> {
         },
         "write" => Contract {
             failures: Kind::terms(&[&ON_PATHS[..], &ON_WRITES].concat()),
+            arguments: content(["content"]),
             ..Contract::of(EffectClass::Idempotent)
         },
         "edit" => Contract {
             key: Some(KeyPlace::Meta(EDIT_KEY.to_owned())),
             failures: Kind::terms(&[&ON_PATHS[..], &ON_WRITES, &ON_EDITS].concat()),
+            arguments: content(["old_text", "new_text"]),
             ..Contract::of(EffectClass::Idempotent)
         },
         "shell" => Contract {
@@ -68,6 +73,11 @@ pub fn builtin_contract(name: &str) -> Option<Contract> {
         _ => return None,
     };
     Some(contract)
+}
+
+/// What stands in a file is for whoever opens it; which file that is decides who.
+fn content<const N: usize>(names: [&str; N]) -> BTreeMap<String, ArgumentTerm> {
+    names.map(|name| (name.to_owned(), ArgumentTerm::of(ArgumentKind::Content))).into()
 }
 
 /// Returns what the built-in tool `name` says of itself.

@@ -339,6 +339,16 @@ pub struct ContractConfig {
     /// Who can have written what it returns: `untrusted` if anybody, `trusted` if nobody from outside.
     #[serde(default)]
     pub returns: Option<ReturnsConfig>,
+    /// Those who may see what it returns; everybody when it is left out.
+    #[serde(default)]
+    pub readers: Option<Vec<String>>,
+    /// Who sees what a call says: names, or `=args.recipients` for what the call names. Nobody knows when
+    /// it is left out.
+    #[serde(default)]
+    pub audience: Option<Vec<TemplateText>>,
+    /// Places of a structured result that hold the id of what the call has made, such as `event.id`.
+    #[serde(default)]
+    pub creates: Vec<String>,
     /// Whether the arguments of a read leave the machine, so that it could carry something out.
     #[serde(default)]
     pub leaves: bool,
@@ -405,6 +415,29 @@ pub enum ReturnsConfig {
     /// Nobody from outside, but for what stands in these places of a structured result: keys with points
     /// between, such as `items.*.review`.
     TrustedBut(Vec<String>),
+}
+
+/// Whether calls are held to anything once something from outside has been read, and to what.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ContainmentSetting {
+    /// To nothing.
+    Off(ContainmentOff),
+    /// To plans, and to what people say.
+    On(ContainmentConfig),
+}
+
+impl Default for ContainmentSetting {
+    fn default() -> Self {
+        Self::On(ContainmentConfig::default())
+    }
+}
+
+/// Calls are held to nothing.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainmentOff {
+    Off,
 }
 
 /// What calls are held to once something from outside has been read.
@@ -688,9 +721,9 @@ pub struct AgentFile {
     /// `- constraint: Never pay an invoice twice.`
     #[serde(default)]
     pub ledger: Vec<EntryConfig>,
-    /// What calls are held to once something from outside has been read; nothing when it is left out.
+    /// What calls are held to once something from outside has been read. `off` holds them to nothing.
     #[serde(default)]
-    pub containment: Option<ContainmentConfig>,
+    pub containment: ContainmentSetting,
 }
 
 /// How the context is kept within the model's window. Shares are of what the window has beside the

@@ -12,8 +12,9 @@ use prusik_core::schema::check_schema;
 use serde_json::Value;
 
 use super::config::{
-    ArgumentConfig, ArgumentKindConfig, ContainmentConfig, ContractConfig, Effect, EmptyConfig,
-    KeyConfig, LimitsConfig, OnFailureConfig, RetryConfig, ReturnsConfig, UnplannedConfig,
+    ArgumentConfig, ArgumentKindConfig, ContainmentOff, ContainmentSetting, ContractConfig, Effect,
+    EmptyConfig, KeyConfig, LimitsConfig, OnFailureConfig, RetryConfig, ReturnsConfig,
+    UnplannedConfig,
 };
 use super::context::record_term;
 use super::error::{ProjectError, ProjectErrors, nearest, suggestion};
@@ -112,7 +113,7 @@ impl Project {
             groups: self.groups_of(&tools, &mut errors),
             context: self.context_policy(agent),
             ledger: Self::ledger(agent),
-            containment: agent.config.containment.map(containment),
+            containment: containment(agent.config.containment),
             tools,
             budget: self.budget(agent),
             output: agent.output.clone(),
@@ -275,7 +276,7 @@ impl Project {
         let error =
             agent.source.error(&["tools", &index], format!("no tool is called `{pattern}`"));
         if pattern == PLAN {
-            return error.with_help("an agent with `containment:` holds it: leave it out");
+            return error.with_help("every contained agent holds `plan`: leave it out");
         }
         if [RECORD, RECALL].contains(&pattern) {
             return error.with_help(format!("every agent holds `{pattern}`: leave it out"));
@@ -460,9 +461,16 @@ pub(super) fn contract(config: Option<&ContractConfig>, built_in: Option<&Contra
         contract.returns = match returns {
             ReturnsConfig::Untrusted => Returns::Untrusted,
             ReturnsConfig::Trusted => Returns::Trusted,
-            ReturnsConfig::TrustedBut(places) => Returns::TrustedBut(places.clone()),
+            ReturnsConfig::TrustedBut(places) => Returns::TrustedBut(places_of(places)),
         };
     }
+    if let Some(readers) = &config.readers {
+        contract.readers = Some(readers.iter().cloned().collect());
+    }
+    if let Some(audience) = &config.audience {
+        contract.audience = Some(audience.iter().map(|name| name.0.clone()).collect());
+    }
+    contract.creates.extend(places_of(&config.creates));
     contract.leaves |= config.leaves;
     contract.people = config.people.unwrap_or(contract.people).max(1);
     contract.empty_fails |= config.empty == EmptyConfig::Error;
@@ -488,6 +496,11 @@ impl RetryConfig {
     }
 }
 
+/// Returns places without the `$.` that JSONPath begins with.
+fn places_of(places: &[String]) -> Vec<String> {
+    places.iter().map(|place| place.strip_prefix("$.").unwrap_or(place).to_owned()).collect()
+}
+
 fn argument_term(config: &ArgumentConfig) -> ArgumentTerm {
     let kind = |kind| match kind {
         ArgumentKindConfig::Content => ArgumentKind::Content,
@@ -506,10 +519,14 @@ fn argument_term(config: &ArgumentConfig) -> ArgumentTerm {
     }
 }
 
-fn containment(config: ContainmentConfig) -> Containment {
+fn containment(setting: ContainmentSetting) -> Option<Containment> {
+    let config = match setting {
+        ContainmentSetting::Off(ContainmentOff::Off) => return None,
+        ContainmentSetting::On(config) => config,
+    };
     const HOUR_MS: u64 = 60 * 60 * 1000;
     let default = Containment::default();
-    Containment {
+    Some(Containment {
         plan: config.plan.unwrap_or(default.plan),
         unplanned: match config.unplanned {
             UnplannedConfig::Refuse => Unplanned::Refuse,
@@ -518,7 +535,7 @@ fn containment(config: ContainmentConfig) -> Containment {
         expires_ms: config
             .expires_hours
             .map_or(default.expires_ms, |hours| u64::from(hours) * HOUR_MS),
-    }
+    })
 }
 
 fn limits(config: LimitsConfig) -> Limits {

@@ -2,19 +2,18 @@
 
 use serde_json::Value;
 
-use super::is_ours;
+use super::known::Known;
+use super::{is_ours, readers};
 use crate::agent::{Containment, Unplanned};
 use crate::contract::EffectClass;
 use crate::event::{ApprovalRequested, Event, GrantSpent};
 use crate::grant::{self, ArgumentKind, ArgumentTerm, Doubt, Fit};
 use crate::ids::{Attempt, CallId, Digest};
 use crate::json;
-use crate::message::{Block, Content, Role};
 use crate::outcome::Outcome;
 use crate::run::State;
 use crate::run::decide::Draft;
 use crate::run::definition::Held;
-use crate::run::transcript::Transcript;
 
 /// The rule by which a call is refused that no plan foresees.
 pub const UNPLANNED: &str = "unplanned";
@@ -32,14 +31,14 @@ impl Draft<'_> {
     pub(in crate::run) fn gate_calls(&mut self) {
         let definition = self.definition;
         let Some(policy) = &definition.agent().containment else { return };
-        let trusted = Trusted::of(&self.state, definition.agent().system.as_str(), self.transcript);
+        let known = Known::of(&self.state, definition, self.transcript);
         for id in self.open_calls() {
             let Some(call) = self.state.calls.get(&id) else { continue };
             let Some(held) = definition.held(&call.tool).filter(|_| !is_ours(&call.tool)) else {
                 continue;
             };
             let arguments = call.arguments().clone();
-            match gate(policy, &self.state, held, &arguments, &trusted) {
+            match gate(policy, &self.state, held, &arguments, &known) {
                 Gate::Pass => {}
                 Gate::Spend(grant) => self.emit(Event::GrantSpent(GrantSpent { call: id, grant })),
                 Gate::Ask(grant, doubts) => self.ask(policy, id, held, &arguments, grant, doubts),
@@ -83,7 +82,30 @@ fn gate(
     state: &State,
     held: &Held,
     arguments: &Value,
-    trusted: &Trusted,
+    known: &Known,
+) -> Gate {
+    let gate = by_authority(policy, state, held, arguments, known);
+    let Some(doubt) = readers::doubt(&state.label(), &held.tool.contract, arguments) else {
+        return gate;
+    };
+    match gate {
+        Gate::Pass => Gate::Ask(None, vec![doubt]),
+        Gate::Spend(grant) => Gate::Ask(Some(grant), vec![doubt]),
+        Gate::Ask(grant, mut doubts) => {
+            doubts.push(doubt);
+            Gate::Ask(grant, doubts)
+        }
+        Gate::Refuse(message) => Gate::Refuse(message),
+    }
+}
+
+/// Tells by who can have wished it what becomes of a call.
+fn by_authority(
+    policy: &Containment,
+    state: &State,
+    held: &Held,
+    arguments: &Value,
+    known: &Known,
 ) -> Gate {
     let tool = held.tool.name.as_str();
     let contract = &held.tool.contract;
@@ -105,7 +127,7 @@ fn gate(
         let doubts = doubts.into_iter();
         doubts.filter(|doubt| !endorsed(&doubt.argument, &arguments[&doubt.argument])).collect()
     };
-    match grant::fit(&authority.grants, tool, arguments, term, |text| trusted.knows_text(text)) {
+    match grant::fit(&authority.grants, tool, arguments, term, known) {
         Fit::Covered(grant) => Gate::Spend(grant),
         // A model that has read nothing from outside fills its own holes.
         Fit::Foreseen(grant, _) if clean => Gate::Spend(grant),
@@ -119,7 +141,7 @@ fn gate(
         }
         // There is no plan: what is known from trusted texts alone is nobody else's word.
         Fit::Unforeseen => {
-            let doubts = open(unknown(arguments, trusted));
+            let doubts = open(known.doubts(arguments));
             if doubts.is_empty() { Gate::Pass } else { Gate::Ask(None, doubts) }
         }
     }
@@ -141,66 +163,5 @@ fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
              planned; if the task needs this one, say so in your final answer, with its arguments, so \
              that a person can have it made in a run of its own."
         )),
-    }
-}
-
-/// Returns the arguments that are not known from trusted texts.
-fn unknown(arguments: &Value, trusted: &Trusted) -> Vec<Doubt> {
-    let arguments = match arguments {
-        Value::Object(arguments) if !arguments.is_empty() => arguments,
-        // There is nothing by which it could be told from an attacker's.
-        _ => {
-            let why = "it has no arguments that could be known from somewhere".to_owned();
-            return vec![Doubt { argument: String::new(), why }];
-        }
-    };
-    let found = arguments.iter().filter_map(|(name, value)| {
-        let foreign = grant::leaves(value).into_iter().find(|leaf| !trusted.knows(leaf))?;
-        let shown: String = grant::text_of(foreign).chars().take(80).collect();
-        let why = format!("nothing that is trusted says {shown:?}");
-        Some(Doubt { argument: name.clone(), why })
-    });
-    found.collect()
-}
-
-/// The texts that no outsider can have written: the task, what people and the agent's definition say,
-/// and results whose contracts vouch for them.
-struct Trusted(Vec<String>);
-
-impl Trusted {
-    fn of(state: &State, system: &str, transcript: Option<&Transcript>) -> Self {
-        let mut texts = vec![state.started.task.clone(), system.to_owned()];
-        let entries = state.ledger.entries().iter().filter(|entry| entry.label.is_trusted());
-        texts.extend(entries.map(|entry| entry.note.text.clone()));
-        let Some(transcript) = transcript else { return Self(texts) };
-        for (message, about) in transcript.messages().iter().zip(transcript.about()).skip(1) {
-            if message.role != Role::User {
-                continue;
-            }
-            let mut results = about.results.iter();
-            for block in &message.content {
-                match block {
-                    Block::ToolResult(result) => {
-                        let trusted = results.next().is_some_and(|of| of.label.is_trusted());
-                        let parts = result.content.iter().filter(|_| trusted);
-                        texts.extend(parts.filter_map(|part| match part {
-                            Content::Text(text) => Some(text.clone()),
-                            Content::Json(value) => Some(value.to_string()),
-                            Content::Image { .. } => None,
-                        }));
-                    }
-                    Block::Text(_) | Block::Opaque(_) | Block::ToolUse(_) => {}
-                }
-            }
-        }
-        Self(texts)
-    }
-
-    fn knows(&self, leaf: &Value) -> bool {
-        self.0.iter().any(|text| grant::occurs(leaf, text))
-    }
-
-    fn knows_text(&self, text: &str) -> bool {
-        self.knows(&Value::String(text.to_owned()))
     }
 }

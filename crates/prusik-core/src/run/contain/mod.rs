@@ -7,23 +7,36 @@
 
 mod approval;
 mod gate;
+mod known;
 mod plan;
+mod readers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use self::plan::PLAN;
 pub(in crate::run) use self::plan::tool;
 use super::context::{RECORD, label_of as label_of_core};
+use super::failed::{KEPT_MAX, told};
 use super::group::{COMMIT_GROUP, UNDO_GROUP};
 use super::recall::RECALL;
+use super::state::{Call, State};
 use crate::agent::Agent;
-use crate::contract::Returns;
-use crate::event::{ApprovalAnswered, ApprovalRequested, CallCompleted, Decision, PlanMade};
+use crate::contract::{Contract, EffectClass, Returns, standing_in};
+use crate::event::{
+    ApprovalAnswered, ApprovalRequested, CallCompleted, CallFailed, Decision, PlanMade,
+};
 use crate::grant::Grant;
+use crate::ids::{Attempt, CallId};
+use crate::json;
 use crate::label::Label;
 use crate::outcome::Outcome;
+
+/// Ids of what a run has made that are remembered.
+const CREATED_MAX: usize = 10_000;
 
 /// What a run may do after it has read what it cannot trust.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -36,7 +49,16 @@ pub struct Authority {
     /// Values that a person vouched for: tool, argument, and the value as canonical JSON.
     pub endorsed: BTreeSet<(String, String, String)>,
     /// The questions that are open, and those who have said yes so far.
-    pub asked: BTreeMap<crate::ids::CallId, Asked>,
+    pub asked: BTreeMap<CallId, Asked>,
+    /// Ids of what the run itself has made, as canonical JSON.
+    #[serde(default)]
+    created: Arc<BTreeSet<String>>,
+    /// What the run had read when it changed something, by the server where it did.
+    #[serde(default)]
+    written: BTreeMap<String, Label>,
+    /// Calls that were refused because no plan foresees them: the newest.
+    #[serde(default)]
+    pub refused: Vec<CallFailed>,
 }
 
 /// A question to a person.
@@ -69,6 +91,34 @@ impl Authority {
         self.asked.insert(request.call, asked);
     }
 
+    /// A call that changes something begins, and says what the model has read.
+    pub(super) fn writes(&mut self, tool: &str, label: &Label) {
+        if !label.is_none() {
+            self.written.entry(server_of(tool).to_owned()).or_default().join(label);
+        }
+    }
+
+    /// A call has returned: what it has made is the run's own.
+    pub(super) fn made(&mut self, contract: &Contract, result: &Value) {
+        if contract.effect == EffectClass::Read {
+            return;
+        }
+        for id in contract.creates.iter().flat_map(|place| standing_in(result, place)) {
+            // One that is not remembered is asked about.
+            if self.created.len() < CREATED_MAX && !id.is_array() && !id.is_object() {
+                Arc::make_mut(&mut self.created).insert(json::canonical(id));
+            }
+        }
+    }
+
+    pub(super) fn refused(&mut self, call: &Call, completed: &CallCompleted) {
+        if self.refused.len() == KEPT_MAX {
+            self.refused.remove(0);
+        }
+        let arguments = json::canonical(call.arguments());
+        self.refused.push(told(call, completed, &arguments));
+    }
+
     /// Takes an answer in; true if the question is answered.
     pub(super) fn answered(&mut self, answered: &ApprovalAnswered) -> bool {
         let Some(asked) = self.asked.get_mut(&answered.call) else { return false };
@@ -94,36 +144,76 @@ impl Authority {
     }
 }
 
-/// Which tools' results nobody from outside can write to.
+/// Who can have written the results of which tools, and who may see them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::run) struct Trust(BTreeMap<String, Returns>);
+pub(in crate::run) struct Trust(BTreeMap<String, Source>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    returns: Returns,
+    readers: Option<BTreeSet<String>>,
+}
 
 impl Trust {
     pub fn of(agent: &Agent) -> Self {
+        let sources = agent.tools.iter().map(|tool| {
+            let Contract { returns, readers, .. } = &tool.contract;
+            let source = Source { returns: returns.clone(), readers: readers.clone() };
+            (tool.name.clone(), source)
+        });
         let declared =
-            agent.tools.iter().filter(|tool| tool.contract.returns != Returns::default());
-        Self(declared.map(|tool| (tool.name.clone(), tool.contract.returns.clone())).collect())
+            |source: &Source| source.returns != Returns::default() || source.readers.is_some();
+        Self(sources.filter(|(_, source)| declared(source)).collect())
     }
 
     /// Returns the label of what a call of this tool brought. What a failure says is from outside,
-    /// whatever the tool.
+    /// whatever the tool, and not for more eyes than a result.
     pub fn label_of(&self, tool: &str, completed: &CallCompleted) -> Label {
-        let label = label_of_core(tool, completed.attempt);
-        match (&completed.outcome, self.0.get(tool)) {
-            (Outcome::Ok(result), Some(returns)) if returns.vouch_for(&result.value()) => {
-                Label::trusted()
-            }
-            (
-                Outcome::Ok(_)
-                | Outcome::Failed(_)
+        let mut label = label_of_core(tool, completed.attempt);
+        if let Some(source) = self.0.get(tool).filter(|_| completed.attempt != Attempt(0)) {
+            let vouched = match &completed.outcome {
+                Outcome::Ok(result) => source.returns.vouch_for(&result.value()),
+                Outcome::Failed(_)
                 | Outcome::Denied { .. }
                 | Outcome::Rejected { .. }
                 | Outcome::InDoubt { .. }
-                | Outcome::Deferred { .. },
-                Some(_) | None,
-            ) => label,
+                | Outcome::Deferred { .. } => false,
+            };
+            if vouched {
+                label = Label::trusted();
+            }
+            label.readers.clone_from(&source.readers);
+        }
+        label.join(&completed.echo);
+        label
+    }
+
+    /// Returns what a server may give back now that the run itself put there after it had read it.
+    pub fn echo(&self, state: &State, tool: &str, attempt: Attempt) -> Label {
+        let written = state.authority.written.get(server_of(tool));
+        let vouched = self.0.get(tool).is_some_and(|source| source.returns != Returns::default());
+        match written {
+            Some(label) if attempt != Attempt(0) && (vouched || label.readers.is_some()) => {
+                label.clone()
+            }
+            Some(_) | None => Label::trusted(),
         }
     }
+
+    /// Returns the part of a tool's structured result that no outsider can have written.
+    fn vouched_part(&self, tool: &str, result: &Value) -> Option<Value> {
+        self.0.get(tool)?.returns.vouched_part(result)
+    }
+}
+
+/// Returns what keeps what a tool writes: its server, or the workspace for the tools that need none.
+fn server_of(tool: &str) -> &str {
+    tool.split_once("__").map_or("", |(server, _)| server)
+}
+
+/// Returns whether a call was refused because no plan foresees it.
+pub(super) fn is_unplanned(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Denied { rule, .. } if rule == gate::UNPLANNED)
 }
 
 /// Returns whether the core answers the calls of this tool itself, or reads for it what was labelled

@@ -36,7 +36,10 @@ pub fn approval_requested() -> Vec<Event> {
         expires: Timestamp(1_700_000_000_000),
     };
     let bare = ApprovalRequested { grant: None, doubts: Vec::new(), people: 1, ..full.clone() };
-    [full, bare].map(Event::ApprovalRequested).into()
+    let mut label = Label::of("fetch");
+    label.readers = Some(["ann".to_owned(), "bob".to_owned()].into());
+    let secret = ApprovalRequested { label, ..full.clone() };
+    [full, bare, secret].map(Event::ApprovalRequested).into()
 }
 
 pub fn approval_answered() -> Vec<Event> {

@@ -15,7 +15,7 @@ use prusik_core::model::Usage;
 const CALL: CallId = CallId { turn: Turn(3), index: 1 };
 
 fn label() -> Label {
-    Label { sources: BTreeSet::from(["fetch".to_owned(), "search".to_owned()]) }
+    Label { sources: BTreeSet::from(["fetch".to_owned(), "search".to_owned()]), readers: None }
 }
 
 pub fn entry_recorded() -> Vec<Event> {

@@ -13,6 +13,7 @@ use prusik_core::event::{
 use prusik_core::event::{CompactHow, CompactReason, Decision, Invariant};
 use prusik_core::grant::{ArgumentKind, Slot};
 use prusik_core::ids::{Attempt, CallId, Digest, RunId, Seq, Turn};
+use prusik_core::label::Label;
 use prusik_core::ledger::{Author, EntryKind};
 use prusik_core::message::{
     Block, Content, Handle, Image, OpaqueBlock, ToolInput, ToolResultBlock, ToolUse,
@@ -242,7 +243,8 @@ fn call_completed() -> Vec<Event> {
     ];
     let completed = |outcome, undo| {
         let attempt = Attempt(1);
-        Event::CallCompleted(CallCompleted { call: CALL, attempt, outcome, ms: 12, undo })
+        let echo = Label::trusted();
+        Event::CallCompleted(CallCompleted { call: CALL, attempt, outcome, ms: 12, undo, echo })
     };
     let mut events: Vec<Event> = outcomes.map(|outcome| completed(outcome, None)).into();
     let ok = || Outcome::Ok(ToolResult::default());
@@ -254,6 +256,11 @@ fn call_completed() -> Vec<Event> {
     events.push(completed(Outcome::Deferred { group: "order".into() }, None));
     let whole = Some(Handle { digest: Digest::of(b"unfit"), bytes: 5 });
     events.push(completed(Outcome::Failed(Failure { whole, ..plain_failure() }), None));
+    let mut echoing = completed(ok(), None);
+    if let Event::CallCompleted(completed) = &mut echoing {
+        completed.echo = Label::of("fetch");
+    }
+    events.push(echoing);
     events
 }
 
@@ -379,10 +386,24 @@ fn wish() -> CancelRequested {
 
 fn run_finished() -> Vec<Event> {
     let answer = || "Done.".to_owned();
+    let completed = |output| Ending::Completed {
+        answer: answer(),
+        output,
+        failures: Vec::new(),
+        contained: Vec::new(),
+        label: Label::trusted(),
+        foreign_links: Vec::new(),
+    };
+    let denied = |message: &str| CallFailed {
+        call: CALL,
+        tool: "pay".into(),
+        outcome: "denied".into(),
+        message: message.into(),
+    };
     let mut endings = vec![
-        Ending::Completed { answer: answer(), output: Some(json!({"paid": 3})), failures: vec![] },
-        Ending::Completed { answer: answer(), output: Some(json!(null)), failures: vec![] },
-        Ending::Completed { answer: answer(), output: None, failures: vec![] },
+        completed(Some(json!({"paid": 3}))),
+        completed(Some(json!(null))),
+        completed(None),
         Ending::Cancelled {
             by: "ann".into(),
             reason: "wrong task".into(),
@@ -407,12 +428,10 @@ fn run_finished() -> Vec<Event> {
         Ending::Completed {
             answer: answer(),
             output: Some(json!({"paid": 3})),
-            failures: vec![CallFailed {
-                call: CALL,
-                tool: "pay".into(),
-                outcome: "denied".into(),
-                message: "limit: too much".into(),
-            }],
+            failures: vec![denied("limit: too much")],
+            contained: Vec::new(),
+            label: Label::trusted(),
+            foreign_links: Vec::new(),
         },
         Ending::Cancelled {
             by: "ann".into(),
@@ -433,6 +452,14 @@ fn run_finished() -> Vec<Event> {
             reason: "late".into(),
             in_doubt: vec![],
             kept: vec![kept()],
+        },
+        Ending::Completed {
+            answer: answer(),
+            output: None,
+            failures: Vec::new(),
+            contained: vec![denied("{\"to\":\"eve\"}")],
+            label: Label::of("fetch"),
+            foreign_links: vec!["https://eve.example/x".into()],
         },
     ]);
     endings.into_iter().map(|ending| Event::RunFinished(RunFinished { ending })).collect()

@@ -223,6 +223,17 @@ fn kept_lines(kept: &[Kept]) -> String {
     kept.iter().map(line).collect()
 }
 
+/// Returns what the run was kept from. It may be an attack, or what a plan has forgotten.
+fn contained_lines(contained: &[CallFailed], paint: Paint) -> String {
+    let line = |call: &CallFailed| {
+        let CallFailed { call, tool, message, .. } = call;
+        let what = format!("{} {}", printable(tool), one_line(message, FAILURE_CHARS));
+        paint
+            .yellow(&format!("  contained: call {call} {what} was not made: no plan foresees it\n"))
+    };
+    contained.iter().map(line).collect()
+}
+
 /// Returns how a run stands and the commands that bring it on.
 pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
     let option = place.option();
@@ -240,7 +251,14 @@ pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
             let head = paint.yellow("not ended");
             format!("{head}: if nobody drives it any more, {next}\n{}", open_calls(run, &open))
         }
-        Status::Ended(Ending::Completed { output, failures, .. }) => {
+        Status::Ended(Ending::Completed {
+            output,
+            failures,
+            contained,
+            label,
+            foreign_links,
+            ..
+        }) => {
             let mut text = if failures.is_empty() {
                 format!("{}\n", paint.green("✓ completed"))
             } else {
@@ -251,6 +269,16 @@ pub fn status_lines(place: &Place, run: &Run, paint: Paint) -> String {
                 let message = one_line(&failed.message, FAILURE_CHARS);
                 let CallFailed { call, tool, outcome, .. } = failed;
                 text.push_str(&format!("  call {call} {} {outcome}: {message}\n", printable(tool)));
+            }
+            text.push_str(&contained_lines(contained, paint));
+            if !label.is_none() {
+                let words = printable(&label.words()).into_owned();
+                text.push_str(&paint.dim(&format!("  the answer draws on what is {words}\n")));
+            }
+            for link in foreign_links {
+                let link = one_line(link, FAILURE_CHARS);
+                let warning = format!("  nothing trusted says where it leads: {link}\n");
+                text.push_str(&paint.yellow(&warning));
             }
             if let Some(output) = output {
                 text.push_str(&format!("output: {output}\n"));
