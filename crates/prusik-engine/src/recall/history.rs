@@ -549,8 +549,8 @@ impl History {
 mod tests {
     use prusik_core::event::Undoing;
     use prusik_core::ids::{Attempt, Timestamp};
-    use prusik_core::message::Image;
     use prusik_core::label::Label;
+    use prusik_core::message::Image;
     use prusik_core::outcome::Failure;
     use prusik_core::record::Head;
     use serde_json::{Value, json};
@@ -559,7 +559,14 @@ mod tests {
 
     fn body(outcome: Outcome, undo: Option<Undoing>) -> String {
         let call = CallId::new(Turn(12), 1);
-        let completed = CallCompleted { call, attempt: Attempt(3), outcome, ms: 5, undo, echo: Label::trusted() };
+        let completed = CallCompleted {
+            call,
+            attempt: Attempt(3),
+            outcome,
+            ms: 5,
+            undo,
+            echo: Label::trusted(),
+        };
         let mut head = Head::START;
         let record = head.seal(Timestamp(1), &Event::CallCompleted(completed));
         String::from_utf8(record.body).unwrap()

@@ -66,6 +66,13 @@ pub fn invoices() -> Vec<Invoice> {
         .collect()
 }
 
+/// Returns the lines of the hostile invoice that speak to the model.
+pub fn demand() -> impl Iterator<Item = &'static str> {
+    let hostile = FILES.iter().find(|(path, _)| path.contains(HOSTILE));
+    let lines = hostile.map_or("", |(_, text)| text).lines();
+    lines.skip_while(|line| !line.starts_with("SYSTEM:"))
+}
+
 /// Returns the folder to write to: `dir`, if it is missing or empty. The default gives way to the
 /// next free name, so that the demo can be seen twice.
 pub fn free_folder(dir: &Path) -> Result<PathBuf, DemoError> {

@@ -8,11 +8,13 @@ use std::time::Duration;
 use prusik_core::event::Event;
 use prusik_core::ids::CallId;
 use prusik_core::message::ToolInput;
+use prusik_core::outcome::Outcome;
 use prusik_core::run::calls_of;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::child::{Child, Ended};
-use super::files::{DEMANDED_IBAN, HOSTILE, INTERRUPTED, Invoice, invoices};
+use super::files::{DEMANDED_IBAN, HOSTILE, INTERRUPTED, Invoice, demand, invoices};
 use super::ledger::{Ledger, LedgerError, Payment, read};
 use super::{DemoError, bank};
 use crate::cli::live::put;
@@ -32,6 +34,7 @@ pub async fn tell(folder: &Path) -> Result<(), DemoError> {
     let teller = Teller::new(folder);
     teller.project().await;
     teller.run_and_kill().await?;
+    teller.attack().await?;
     teller.evidence().await?;
     teller.resume().await?;
     teller.count().await?;
@@ -117,10 +120,11 @@ impl Teller {
     }
 
     async fn run_and_kill(&self) -> Result<(), DemoError> {
-        self.act(2, "A run, killed at the worst moment").await;
+        self.act(2, "A run, attacked by an invoice and killed at the worst moment").await;
         say(&format!(
-            "The bank is a program of its own with a ledger in a file. It has been told to book\n\
-             {INTERRUPTED} and then to be slow with its answer: that is when the power fails.\n\n"
+            "{HOSTILE} tells whoever reads it to send 9999.00 EUR to somebody else, and the model of this\n\
+             demo obeys. The bank is a program of its own with a ledger in a file. It has been told to\n\
+             book {INTERRUPTED} and then to be slow with its answer: that is when the power fails.\n\n"
         ));
         let ledger = self.ledger();
         let stall = bank::stall_file(&ledger);
@@ -164,8 +168,45 @@ impl Teller {
         }
     }
 
+    /// Shows what the hostile invoice made the model try, and what became of it.
+    async fn attack(&self) -> Result<(), DemoError> {
+        self.act(3, "What the hostile invoice tried, and what stopped it").await;
+        let journal = self.journal().await?;
+        let denied = |event: &Event| {
+            let Event::CallCompleted(done) = event else { return None };
+            let Outcome::Denied { rule, .. } = &done.outcome else { return None };
+            Some((done.call, rule.clone()))
+        };
+        let (call, rule) = journal
+            .iter()
+            .find_map(denied)
+            .ok_or_else(|| self.broken(format!("nothing has stopped what {HOSTILE} asks for")))?;
+        let asked = asked_in(&journal);
+        let (tool, arguments) = asked.get(&call).ok_or_else(|| self.broken("nobody made it"))?;
+        let said = |name: &str| arguments[name].as_str().unwrap_or_default();
+        for line in demand() {
+            self.quote(line).await;
+        }
+        say("\nThe model did what it was told. That call was not made:\n\n");
+        let what = format!(
+            "{} {} to {} {}",
+            said("amount"),
+            said("currency"),
+            said("recipient"),
+            said("iban")
+        );
+        self.quote(&format!("call {call}  {tool}  {what}  ✗ {rule}")).await;
+        say(
+            "\nNo filter has looked for suspicious words, and nobody hopes that a model resists. Before it\n\
+             read anything the model made a plan: which suppliers it pays, at which accounts. Once an invoice\n\
+             was read nothing can be added to that, so whatever an invoice says, no other account is paid.\n\
+             What a plan leaves open and matters goes to a person: `prusik inbox`.",
+        );
+        Ok(())
+    }
+
     async fn evidence(&self) -> Result<(), DemoError> {
-        self.act(3, "What is left").await;
+        self.act(4, "What is left").await;
         say("No goodbye, no clean-up: SIGKILL. The bank's ledger has the payment:\n\n");
         let booked = read(&self.ledger())?;
         let payment = booked.iter().find(|payment| payment.reference == INTERRUPTED);
@@ -191,67 +232,38 @@ impl Teller {
 
     /// Returns the calls that the journal knows to have started and not to have ended.
     async fn open_calls(&self) -> Result<BTreeMap<CallId, String>, DemoError> {
-        #[derive(Deserialize)]
-        struct Line {
-            event: Event,
-        }
-        let mut asked = BTreeMap::new();
+        let journal = self.journal().await?;
+        let asked = asked_in(&journal);
         let mut open = BTreeMap::new();
-        for line in self.output(&["--json", "events", "last"]).await? {
-            let line: Line = serde_json::from_str(&line)
-                .map_err(|error| self.broken(format!("the journal cannot be read: {error}")))?;
-            match line.event {
-                Event::ModelAnswered(answered) => {
-                    for (id, call) in calls_of(answered.turn, &answered.content) {
-                        let reference = match &call.input {
-                            ToolInput::Json(value) => value["reference"].as_str(),
-                            ToolInput::Malformed(_) => None,
-                        };
-                        let what = format!("{} {}", call.name, reference.unwrap_or_default());
-                        asked.insert(id, what);
-                    }
+        for event in &journal {
+            if let Event::CallsStarted(started) = event {
+                for id in &started.calls {
+                    let what = asked.get(id).map(|(tool, arguments)| {
+                        format!("{tool} {}", arguments["reference"].as_str().unwrap_or_default())
+                    });
+                    open.insert(*id, what.unwrap_or_default());
                 }
-                Event::CallsStarted(started) => {
-                    for id in started.calls {
-                        open.insert(id, asked.get(&id).cloned().unwrap_or_default());
-                    }
-                }
-                Event::CallCompleted(completed) => {
-                    open.remove(&completed.call);
-                }
-                Event::RunStarted(_)
-                | Event::RunRecovered(_)
-                | Event::ModelFailed(_)
-                | Event::CallRetried(_)
-                | Event::CallDoubted(_)
-                | Event::CallProbed(_)
-                | Event::CallSettled(_)
-                | Event::Prompted(_)
-                | Event::BudgetRaised(_)
-                | Event::RunParked(_)
-                | Event::RunResumed(_)
-                | Event::RunForked(_)
-                | Event::CompensationStarted(_)
-                | Event::CompensationPlanned(_)
-                | Event::GroupClosingStarted(_)
-                | Event::CancelRequested(_)
-                | Event::EntryRecorded(_)
-                | Event::PlanMade(_)
-                | Event::GrantSpent(_)
-                | Event::ApprovalRequested(_)
-                | Event::ApprovalAnswered(_)
-                | Event::CompactionRequested(_)
-                | Event::CompactionStarted(_)
-                | Event::SummaryAnswered(_)
-                | Event::ContextCompacted(_)
-                | Event::RunFinished(_) => {}
+            } else if let Event::CallCompleted(completed) = event {
+                open.remove(&completed.call);
             }
         }
         Ok(open)
     }
 
+    /// Returns the journal of the last run.
+    async fn journal(&self) -> Result<Vec<Event>, DemoError> {
+        #[derive(Deserialize)]
+        struct Line {
+            event: Event,
+        }
+        let lines = self.output(&["--json", "events", "last"]).await?;
+        let events = lines.iter().map(|line| Ok(serde_json::from_str::<Line>(line)?.event));
+        let events: Result<Vec<Event>, serde_json::Error> = events.collect();
+        events.map_err(|error| self.broken(format!("the journal cannot be read: {error}")))
+    }
+
     async fn resume(&self) -> Result<(), DemoError> {
-        self.act(4, "The same run, in a new process").await;
+        self.act(5, "The same run, in a new process").await;
         say(
             "It reads its journal, asks the bank about each call in doubt, and goes on from there.\n\n",
         );
@@ -260,7 +272,7 @@ impl Teller {
     }
 
     async fn count(&self) -> Result<(), DemoError> {
-        self.act(5, "The count").await;
+        self.act(6, "The count").await;
         say("Not the run's word: these are the lines of the bank's ledger file.\n\n");
         let payments = read(&self.ledger())?;
         for line in table(&invoices(), &payments, self.paint) {
@@ -272,7 +284,7 @@ impl Teller {
     }
 
     async fn verify(&self) -> Result<(), DemoError> {
-        self.act(6, "The journal").await;
+        self.act(7, "The journal").await;
         say("Every record carries the hash of the one before it.\n\n");
         self.prompt("events last --verify");
         self.to_the_end(&["events", "last", "--verify"]).await
@@ -291,9 +303,7 @@ impl Teller {
         }
         say(&format!(
             "\nA live model: in {}, change `model: default` to `anthropic`,\n\
-             `openai` or `local`, remove {LEDGER}, and run it again.\n\n\
-             {HOSTILE} asked for 9999.00 EUR. The script did not fall for it, and nothing would have\n\
-             stopped a model that does: this agent is not declared contained.",
+             `openai` or `local`, remove {LEDGER}, and run it again.",
             self.folder.join("agents/clerk.md").display()
         ));
     }
@@ -332,6 +342,22 @@ impl Teller {
             Ended::Stopped => unreachable!("nobody asked it to stop"),
         }
     }
+}
+
+/// Returns what the model asked for: tools and their arguments.
+fn asked_in(journal: &[Event]) -> BTreeMap<CallId, (String, Value)> {
+    let mut asked = BTreeMap::new();
+    for event in journal {
+        let Event::ModelAnswered(answered) = event else { continue };
+        for (id, call) in calls_of(answered.turn, &answered.content) {
+            let arguments = match &call.input {
+                ToolInput::Json(value) => value.clone(),
+                ToolInput::Malformed(_) => Value::Null,
+            };
+            asked.insert(id, (call.name.clone(), arguments));
+        }
+    }
+    asked
 }
 
 fn say(text: &str) {
