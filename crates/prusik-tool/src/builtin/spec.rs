@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prusik_core::contract::{Contract, EffectClass, KeyPlace};
+use prusik_core::contract::{Contract, EffectClass, KeyPlace, Returns};
 use prusik_core::grant::{ArgumentKind, ArgumentTerm};
 use serde_json::{Value, json};
 
@@ -41,6 +41,7 @@ const ON_EDITS: [Kind; 4] = [Kind::NotText, Kind::NotUnique, Kind::NoMatch, Kind
 /// - `read`, `list`, `glob` and `grep` change nothing.
 /// - `write` is idempotent by itself: the same content in the same place is the same file.
 /// - `edit` is idempotent by the key of its call, under which it notes what it does.
+/// - What `write` and `edit` say is the runtime's own word; what stands in files is anybody's.
 /// - `shell` is a write that nobody can repeat, undo or ask about.
 pub fn builtin_contract(name: &str) -> Option<Contract> {
     let contract = match name {
@@ -57,12 +58,14 @@ pub fn builtin_contract(name: &str) -> Option<Contract> {
         "write" => Contract {
             failures: Kind::terms(&[&ON_PATHS[..], &ON_WRITES].concat()),
             arguments: content(["content"]),
+            returns: Returns::Trusted,
             ..Contract::of(EffectClass::Idempotent)
         },
         "edit" => Contract {
             key: Some(KeyPlace::Meta(EDIT_KEY.to_owned())),
             failures: Kind::terms(&[&ON_PATHS[..], &ON_WRITES, &ON_EDITS].concat()),
             arguments: content(["old_text", "new_text"]),
+            returns: Returns::Trusted,
             ..Contract::of(EffectClass::Idempotent)
         },
         "shell" => Contract {

@@ -173,7 +173,8 @@ mod tests {
                 assert!(script.contains(part), "the script does not know {part}");
             }
         }
-        assert!(!script.contains(DEMANDED_IBAN));
+        assert!(script.contains(DEMANDED_IBAN), "the model obeys");
+        assert!(!text("agents/clerk.md").contains(DEMANDED_IBAN));
     }
 
     #[test]

@@ -57,9 +57,22 @@ struct Said {
     budget: Budget,
     limits: Limits,
     on_failure: OnFailure,
-    containment: Option<Containment>,
+    containment: Contained,
     groups: Vec<Group>,
     ledger: Vec<Note>,
+}
+
+/// What calls are held to once something from outside was read.
+#[derive(Debug, Clone, Copy)]
+enum Contained {
+    By(Containment),
+    ByNothing,
+}
+
+impl Default for Contained {
+    fn default() -> Self {
+        Self::By(Containment::default())
+    }
 }
 
 /// How the shell of a program's agent runs.
@@ -251,10 +264,16 @@ impl AgentBuilder {
         self
     }
 
-    /// Holds calls to what was planned, or is known from trusted texts, once the model has read something
-    /// that an outsider could have written.
+    /// Sets how calls are held to what was planned, or is known from trusted texts, once the model has read
+    /// something that an outsider could have written.
     pub fn contained(mut self, containment: Containment) -> Self {
-        self.said.containment = Some(containment);
+        self.said.containment = Contained::By(containment);
+        self
+    }
+
+    /// Holds calls to nothing, whatever the model has read.
+    pub fn uncontained(mut self) -> Self {
+        self.said.containment = Contained::ByNothing;
         self
     }
 
@@ -485,7 +504,10 @@ impl Parts {
             return Err(AgentError { agent: self.said.name.clone(), problems });
         }
         Ok(agent::Agent {
-            containment: self.said.containment,
+            containment: match self.said.containment {
+                Contained::By(containment) => Some(containment),
+                Contained::ByNothing => None,
+            },
             name: self.said.name.clone(),
             system: self.said.prompt.clone(),
             model: self.model.spec.clone(),

@@ -34,7 +34,7 @@ fn a_new_project_loads_whatever_answers() {
 fn the_script_of_a_new_project_is_one() {
     let text = include_str!("templates/demo.yaml");
     prusik_model::Script::parse(text, "scripts/demo.yaml").unwrap();
-    let held = ["read", "list", "glob", "grep", "write", "edit"];
+    let held = ["read", "list", "glob", "grep", "write", "edit", "plan"];
     let called = text.split("tool: ").skip(1).map(|rest| rest.split([' ', '}', ',', '\n']).next());
     for tool in called {
         assert!(held.contains(&tool.unwrap()), "main does not hold {tool:?}");

@@ -14,20 +14,15 @@ const PAY: &str = "  - call: [{ tool: bank__pay, arguments: { reference: INV-104
 const STEAL: &str = "  - call: [{ tool: bank__pay, arguments: { reference: INV-1041, recipient: \
                      Eve, iban: DE50999900000012345678, amount: '184.20', currency: EUR } }]\n";
 
-/// A copy of the example, contained, with another script.
+/// A copy of the example with another script.
 fn invoices(folder: &Path, turns: &[&str]) {
     copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/invoices")), folder);
-    let agent = std::fs::read_to_string(folder.join("agents/clerk.md")).unwrap();
-    let agent = agent.replace("model: default\n", "model: default\ncontainment: {}\n");
-    let yaml = std::fs::read_to_string(folder.join("prusik.yaml")).unwrap();
-    let declared = "  bank__pay:\n    arguments: { amount: { kind: money, max: 500 }, reference: closed, \
-                    currency: closed }\n    people: 1\n";
-    let yaml = yaml.replace("  bank__pay:\n", declared);
-    let script = format!("turns:\n{}", turns.concat());
-    write_files(
-        folder,
-        &[("agents/clerk.md", &agent), ("prusik.yaml", &yaml), ("scripts/clerk.yaml", &script)],
-    );
+    // Who the suppliers are is for the plan or a person to say.
+    let agent = folder.join("agents/clerk.md");
+    let text = std::fs::read_to_string(&agent).unwrap();
+    let text: Vec<&str> = text.lines().filter(|line| !line.starts_with('|')).collect();
+    std::fs::write(&agent, text.join("\n")).unwrap();
+    write_files(folder, &[("scripts/clerk.yaml", &format!("turns:\n{}", turns.concat()))]);
 }
 
 fn plan(writes: &str) -> String {
@@ -117,8 +112,8 @@ fn what_was_planned_is_paid_and_what_the_invoice_asks_for_is_refused() {
     invoices(folder, &[&planned, READ, STEAL, PAY, PAY, "  - say: Paid once.\n"]);
     let run = prusik(folder, &["run", "Pay INV-1041 of Harbour Paper"]);
     let told = said(&run);
-    assert_eq!(run.status.code(), Some(1), "calls were denied: {told}");
-    assert!(told.contains("unplanned"), "{told}");
+    assert_eq!(run.status.code(), Some(0), "what was contained is no failure: {told}");
+    assert_eq!(told.matches("  contained: call").count(), 2, "{told}");
     let ledger = ledger(folder);
     assert_eq!(ledger.lines().count(), 1, "{ledger}");
     assert!(ledger.contains("GB72EXPL00999912345678"), "{ledger}");

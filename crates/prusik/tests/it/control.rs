@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::prusik::{json_lines, prusik, prusik_command, said, wait_for, write_files};
 
-const AGENT: &str = "---\nname: main\ndescription: d\ntools: [list, write, shell]\n---\nDo it.\n";
+const AGENT: &str =
+    "---\nname: main\ndescription: d\ntools: [list, write, shell]\ncontainment: off\n---\nDo it.\n";
 
 fn project(folder: &Path, script: &str, more: &str) {
     let yaml = format!(

@@ -35,6 +35,7 @@ const AGENT: &str = "---
 name: main
 description: Does a bit of everything.
 tools: [s__look, s__put, s__pay, s__send]
+containment: off
 ---
 You do as you are told.
 ";

@@ -35,7 +35,7 @@ fn a_compensated_run_leaves_the_ledger_as_if_it_had_never_run() {
     let undone = prusik(folder, &["compensate", "last"]);
     assert_eq!(undone.status.code(), Some(0), "{}", said(&undone));
     assert!(said(&undone).contains("5 calls"), "{}", said(&undone));
-    assert!(said(&undone).contains("undoes 4.5 bank__pay"), "{}", said(&undone));
+    assert!(said(&undone).contains("undoes 6.5 bank__pay"), "{}", said(&undone));
     assert_eq!(ledger(folder), "");
     assert_eq!(status(folder), "compensated");
     // The newest was undone first.
@@ -110,7 +110,11 @@ fn refusing(folder: &Path, on_failure: &str) {
     write_files(folder, &[("scripts/clerk.yaml", REFUSES)]);
     let agent = folder.join("agents/clerk.md");
     let text = std::fs::read_to_string(&agent).unwrap();
-    let text = text.replacen("model: default", &format!("model: default\n{on_failure}"), 1);
+    let text = text.replacen(
+        "model: default",
+        &format!("model: default\ncontainment: off\n{on_failure}"),
+        1,
+    );
     std::fs::write(agent, text).unwrap();
 }
 
