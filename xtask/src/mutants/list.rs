@@ -120,8 +120,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "swapped-results",
         file: "crates/prusik-core/src/run/transcript.rs",
-        find: "for OpenCall { call, tool, label, result, .. } in self.open.drain(..) {",
-        replace: "for OpenCall { call, tool, label, result, .. } in self.open.drain(..).rev() {",
+        find: "for OpenCall { call, tool, label, echoes, result, .. } in self.open.drain(..) {",
+        replace: "for OpenCall { call, tool, label, echoes, result, .. } in self.open.drain(..).rev() {",
         why: "the model reads the result of one call as that of another",
     },
     Mutant {

@@ -29,7 +29,8 @@ fn script(notes: u32) -> String {
     text
 }
 
-const AGENT: &str = "---\ntools: [read, list, shell]\ncontainment: off\nledger:\n  - constraint: Never delete a note.\n---\n\
+const AGENT: &str = "---\ntools: [read, list, shell]\ncontainment: off\nledger:\n  \
+                     - constraint: Never delete a note.\n---\n\
                      You count what is in the notes.\n";
 
 fn project(folder: &Path, model: &str, notes: u32, more: &str) {

@@ -65,7 +65,8 @@ groups:
   order: { tools: [shop__reserve, shop__mail] }
 ";
 
-const AGENT: &str = "---\nname: main\ndescription: Orders.\ntools: [shop__reserve, shop__mail]\ncontainment: off\n---\nOrder.\n";
+const AGENT: &str = "---\nname: main\ndescription: Orders.\ntools: [shop__reserve, shop__mail]\n\
+     containment: off\n---\nOrder.\n";
 
 /// Reserves two seats and writes to the guests, one answer for each word of `then`.
 fn project(folder: &Path, guests: &[&str], then: &[&str]) {
