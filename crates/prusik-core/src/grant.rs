@@ -203,17 +203,19 @@ fn doubt(term: &ArgumentTerm, value: &Value, trusted: &impl Fn(&str) -> bool) ->
     }
     match term.kind {
         ArgumentKind::Content => {
-            let found = leaves(value)
-                .into_iter()
-                .find_map(|leaf| links(&text_of(leaf)).into_iter().find(|link| !trusted(link)));
+            let texts = leaves(value).into_iter().map(text_of);
+            let mut texts = texts.chain(keys(value).into_iter().map(str::to_owned));
+            let found = texts.find_map(|text| links(&text).into_iter().find(|link| !trusted(link)));
             found.map(|link| format!("it brings a link or an address of its own: {link}"))
         }
         ArgumentKind::Closed => {
-            let open = leaves(value).into_iter().find(|leaf| !text::is_closed(leaf));
-            open.map(|_| "it is text where a number, a date or an id is due".to_owned())
+            let open = !leaves(value).into_iter().all(text::is_closed) || speaks(value);
+            open.then(|| "it is text where a number, a date or an id is due".to_owned())
         }
         ArgumentKind::Money => match term.max {
-            Some(max) if leaves(value).iter().all(|leaf| within(leaf, max)) => None,
+            Some(max) if leaves(value).iter().all(|leaf| within(leaf, max)) && !speaks(value) => {
+                None
+            }
             Some(max) => Some(format!("it is no amount up to {max}")),
             None => Some("it is an amount of money without a limit".to_owned()),
         },
@@ -240,6 +242,23 @@ pub fn leaves(value: &Value) -> Vec<&Value> {
         Value::Object(map) => map.values().flat_map(leaves).collect(),
         leaf => vec![leaf],
     }
+}
+
+/// Returns the keys of the objects in a value: whoever fills in a value chooses them, too.
+pub fn keys(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(keys).collect(),
+        Value::Object(map) => {
+            let own = map.keys().map(String::as_str);
+            own.chain(map.values().flat_map(keys)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Returns whether the keys in a value could carry words.
+fn speaks(value: &Value) -> bool {
+    keys(value).into_iter().any(|key| !text::is_closed_text(key))
 }
 
 /// Returns a leaf as text.

@@ -1,12 +1,14 @@
 //! The gate that every call of the model passes before its intent is written.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::is_ours;
-use crate::agent::{Containment, Unplanned};
+use super::{Authority, is_ours};
+use crate::agent::{Containment, Tool, Unplanned};
 use crate::contract::EffectClass;
 use crate::event::{ApprovalRequested, Event, GrantSpent};
-use crate::grant::{self, ArgumentKind, ArgumentTerm, Doubt, Fit};
+use crate::grant::{self, Doubt, Fit};
 use crate::ids::{Attempt, CallId, Digest};
 use crate::json;
 use crate::message::{Block, Content, Role};
@@ -20,11 +22,25 @@ use crate::run::transcript::Transcript;
 pub const UNPLANNED: &str = "unplanned";
 
 /// What becomes of a call.
-enum Gate {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// It is made.
     Pass,
+    /// It is made, and uses up this grant.
     Spend(usize),
+    /// A person is asked, about these arguments; the grant that foresees it is kept for it.
     Ask(Option<usize>, Vec<Doubt>),
+    /// It is not made, and the model is told this.
     Refuse(String),
+}
+
+/// How a run stands when one of its calls comes to the gate.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    pub policy: &'a Containment,
+    pub authority: &'a Authority,
+    /// Whether nobody from outside can have written anything of what the model has read.
+    pub clean: bool,
 }
 
 impl Draft<'_> {
@@ -39,7 +55,9 @@ impl Draft<'_> {
                 continue;
             };
             let arguments = call.arguments().clone();
-            match gate(policy, &self.state, held, &arguments, &trusted) {
+            let clean = self.state.label().is_trusted();
+            let standing = Standing { policy, authority: &self.state.authority, clean };
+            match gate(standing, &held.tool, &arguments, |leaf| trusted.knows(leaf)) {
                 Gate::Pass => {}
                 Gate::Spend(grant) => self.emit(Event::GrantSpent(GrantSpent { call: id, grant })),
                 Gate::Ask(grant, doubts) => self.ask(policy, id, held, &arguments, grant, doubts),
@@ -78,17 +96,18 @@ fn digest(state: &State, call: CallId, held: &Held, arguments: &Value) -> Digest
     Digest::of_parts(&parts.map(str::as_bytes))
 }
 
-fn gate(
-    policy: &Containment,
-    state: &State,
-    held: &Held,
+/// Returns what becomes of a call whose arguments fit the tool's schema and which no rule denies. `known`
+/// says of a value that holds no others whether some text says it that no outsider can have written.
+///
+/// The static report asks this as well, so that it cannot say anything else than what a run does.
+pub fn gate(
+    standing: Standing<'_>,
+    held: &Tool,
     arguments: &Value,
-    trusted: &Trusted,
+    known: impl Fn(&Value) -> bool,
 ) -> Gate {
-    let tool = held.tool.name.as_str();
-    let contract = &held.tool.contract;
-    let clean = state.label().is_trusted();
-    let authority = &state.authority;
+    let Standing { policy, authority, clean } = standing;
+    let (tool, contract) = (held.name.as_str(), &held.contract);
     // What a read asks for stays here, unless its contract says that it leaves.
     if contract.effect == EffectClass::Read && !contract.leaves {
         if clean || !authority.planned || authority.reads.contains(tool) {
@@ -96,7 +115,7 @@ fn gate(
         }
         return unforeseen(policy, tool, "it is not among the tools that it reads with");
     }
-    let term = |name: &str| term(held, name);
+    let term = |name: &str| contract.term(name);
     let endorsed = |name: &str, value: &Value| {
         let key = (tool.to_owned(), name.to_owned(), json::canonical(value));
         authority.endorsed.contains(&key)
@@ -105,7 +124,8 @@ fn gate(
         let doubts = doubts.into_iter();
         doubts.filter(|doubt| !endorsed(&doubt.argument, &arguments[&doubt.argument])).collect()
     };
-    match grant::fit(&authority.grants, tool, arguments, term, |text| trusted.knows_text(text)) {
+    let says = |text: &str| known(&Value::String(text.to_owned()));
+    match grant::fit(&authority.grants, tool, arguments, term, says) {
         Fit::Covered(grant) => Gate::Spend(grant),
         // A model that has read nothing from outside fills its own holes.
         Fit::Foreseen(grant, _) if clean => Gate::Spend(grant),
@@ -119,16 +139,10 @@ fn gate(
         }
         // There is no plan: what is known from trusted texts alone is nobody else's word.
         Fit::Unforeseen => {
-            let doubts = open(unknown(arguments, trusted));
+            let doubts = open(unknown(held, arguments, &known));
             if doubts.is_empty() { Gate::Pass } else { Gate::Ask(None, doubts) }
         }
     }
-}
-
-/// Returns what the contract of a tool says of an argument; what nobody declared is an identity.
-fn term(held: &Held, name: &str) -> ArgumentTerm {
-    let declared = held.tool.contract.arguments.get(name).cloned();
-    declared.unwrap_or_else(|| ArgumentTerm::of(ArgumentKind::Identity))
 }
 
 fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
@@ -144,23 +158,44 @@ fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
     }
 }
 
-/// Returns the arguments that are not known from trusted texts.
-fn unknown(arguments: &Value, trusted: &Trusted) -> Vec<Doubt> {
-    let arguments = match arguments {
-        Value::Object(arguments) if !arguments.is_empty() => arguments,
+/// Returns the arguments that are not known from trusted texts: one of their values, or a key that the
+/// tool does not have.
+fn unknown(tool: &Tool, arguments: &Value, known: &impl Fn(&Value) -> bool) -> Vec<Doubt> {
+    if grant::leaves(arguments).into_iter().all(Value::is_null) {
         // There is nothing by which it could be told from an attacker's.
-        _ => {
-            let why = "it has no arguments that could be known from somewhere".to_owned();
-            return vec![Doubt { argument: String::new(), why }];
-        }
-    };
-    let found = arguments.iter().filter_map(|(name, value)| {
-        let foreign = grant::leaves(value).into_iter().find(|leaf| !trusted.knows(leaf))?;
-        let shown: String = grant::text_of(foreign).chars().take(80).collect();
+        let why = "it has no arguments that could be known from somewhere".to_owned();
+        return vec![Doubt { argument: String::new(), why }];
+    }
+    let own = own_keys(&tool.input_schema);
+    let is_known = |key: &&str| own.contains(key) || known(&Value::String((*key).to_owned()));
+    let found = arguments.as_object().into_iter().flatten().filter_map(|(name, value)| {
+        let mut keys = grant::keys(value).into_iter().chain([name.as_str()]);
+        let key = keys.find(|key| !is_known(key)).map(str::to_owned);
+        let leaf = || grant::leaves(value).into_iter().find(|leaf| !known(leaf));
+        let foreign = key.or_else(|| leaf().map(grant::text_of))?;
+        let shown: String = foreign.chars().take(80).collect();
         let why = format!("nothing that is trusted says {shown:?}");
         Some(Doubt { argument: name.clone(), why })
     });
     found.collect()
+}
+
+/// Returns the names of properties in a schema, however deep they lie.
+fn own_keys(schema: &Value) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    let mut open = vec![schema];
+    while let Some(schema) = open.pop() {
+        match schema {
+            Value::Object(map) => {
+                let properties = map.get("properties").and_then(Value::as_object);
+                names.extend(properties.into_iter().flatten().map(|(name, _)| name.as_str()));
+                open.extend(map.values());
+            }
+            Value::Array(items) => open.extend(items),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    names
 }
 
 /// The texts that no outsider can have written: the task, what people and the agent's definition say,
@@ -198,9 +233,5 @@ impl Trusted {
 
     fn knows(&self, leaf: &Value) -> bool {
         self.0.iter().any(|text| grant::occurs(leaf, text))
-    }
-
-    fn knows_text(&self, text: &str) -> bool {
-        self.knows(&Value::String(text.to_owned()))
     }
 }
