@@ -51,9 +51,6 @@ impl Parameter {
     /// Returns a value that can stand in a trusted text and has none of these in it; if there is none,
     /// any, where the argument may not be left out.
     pub(super) fn filler(&self, taken: &[&Value]) -> Option<&Value> {
-        if self.name == OTHERS {
-            return None;
-        }
         let values = || self.values.iter().map(|(_, value)| value);
         let can_be_known = |value: &&Value| {
             let said = |leaf: &Value| leaf.is_string() || leaf.is_number();

@@ -201,6 +201,9 @@ impl Call<'_> {
                 if let Some(value) = given {
                     call.insert(other.name.clone(), value.clone());
                 }
+            } else if other.name == OTHERS && (self.shape.is_chosen() || self.way == Way::Foreseen)
+            {
+                // What a schema does not name is no help to what it names.
             } else if let Some(value) = other.filler(&taken) {
                 call.insert(other.name.clone(), value.clone());
             }
