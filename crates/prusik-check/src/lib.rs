@@ -27,6 +27,8 @@ pub use catalogue::{
 pub use finding::{Counts, Finding, Severity};
 pub use lint::{LintReport, Suppressed, lint, tool_tokens};
 pub use out::{Checked, escaped, html, page, sarif};
-pub use report::{AgentReport, Fact, Question, Report, Section, ToolFacts, contexts, failures};
+pub use report::{
+    AgentReport, Fact, Kept, Question, Report, Section, ToolFacts, contexts, failures, injections,
+};
 pub use rule::Rule;
 pub use words::hides;

@@ -5,6 +5,7 @@
 mod blast;
 mod common;
 mod hostile;
+mod injected;
 mod overlap;
 mod planted;
 mod sarif;
