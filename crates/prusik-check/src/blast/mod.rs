@@ -14,9 +14,27 @@ use prusik_core::contract::{EffectClass, Returns};
 use prusik_core::grant::ArgumentKind;
 use serde::Serialize;
 
+use crate::words;
+
 pub(crate) use domain::Domain;
 pub use reach::{Cell, OTHERS, Stop, Verdict, Way};
 pub use shape::Shape;
+
+/// Words of arguments that name who or what is affected, which says more of a call than the others do.
+const WHOM: [&str; 12] = [
+    "to",
+    "recipient",
+    "iban",
+    "account",
+    "email",
+    "address",
+    "url",
+    "path",
+    "file",
+    "command",
+    "user",
+    "channel",
+];
 
 /// What an injected instruction can cause.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -123,11 +141,13 @@ impl Blast {
             .filter(|(_, domain)| domain.never().is_none())
             .map(|(tool, _)| Source { tool: tool.name.clone(), says: says(tool) })
             .collect();
-        // Whoever may write most comes first, and of those the reads.
-        let is_read = |name: &str| {
-            agent.tool(name).is_some_and(|tool| tool.contract.effect == EffectClass::Read)
+        // Whoever may write most comes first: of what anybody writes the reads, and the longest.
+        let rank = |name: &str| {
+            let contract = agent.tool(name).map(|tool| &tool.contract);
+            let is_read = contract.is_some_and(|contract| contract.effect == EffectClass::Read);
+            (!is_read, std::cmp::Reverse(contract.map_or(0, |contract| contract.result_bytes_max)))
         };
-        sources.sort_by_key(|source| (source.says.clone(), !is_read(&source.tool)));
+        sources.sort_by_cached_key(|source| (source.says.clone(), rank(&source.tool)));
         let (mut sinks, mut reads) = (Vec::new(), Vec::new());
         for (tool, domain) in &shown {
             let cells = reach::cells(agent, tool, domain);
@@ -225,7 +245,8 @@ fn witness(sink: &Sink, domain: &Domain<'_>, sources: &[Source]) -> Option<Witne
         let of = domain.parameters.iter().find(|parameter| parameter.name == **name);
         of.is_some_and(|parameter| parameter.term.kind == ArgumentKind::Identity)
     };
-    arguments.sort_by_key(|name| (!is_identity(name), **name == *OTHERS));
+    let names_somebody = |name: &str| words::split(name).iter().any(|word| WHOM.contains(&&**word));
+    arguments.sort_by_key(|name| (!is_identity(name), !names_somebody(name), **name == *OTHERS));
     let arguments = arguments.into_iter().take(2).map(str::to_owned).collect();
     Some(Witness { source: source.tool.clone(), tool: sink.tool.clone(), arguments, verdict })
 }

@@ -35,8 +35,8 @@ th{width:10rem;color:var(--dim);font-weight:500}\
 td{border-top:0;padding-top:0}}\
 .blast{width:100%;min-width:44rem;font-size:13px;margin:.5rem 0}.blast text{fill:var(--ink)}\
 .frame{overflow-x:auto}.blast .b-dim{fill:var(--dim);font-size:11px}\
-.b-open{--c:var(--error)}.b-bounded{--c:var(--warning)}.b-asks,.b-read{--c:var(--note)}\
-.b-never,.b-quiet,.b-model{--c:var(--dim)}.b-box{fill:var(--card);stroke:var(--c);stroke-width:1.5}\
+.b-open{--c:var(--error)}.b-bounded{--c:var(--warning)}.b-asks{--c:var(--note)}\
+.b-never,.b-quiet,.b-read,.b-model{--c:var(--dim)}.b-box{fill:var(--card);stroke:var(--c);stroke-width:1.5}\
 .b-line{fill:none;stroke:var(--c);stroke-width:1.6}.b-line.b-open{stroke-width:3.5}\
 .b-line.b-asks{stroke-dasharray:7 4}.b-line.b-never{stroke-dasharray:2 5}.b-tip{fill:var(--c)}";
 

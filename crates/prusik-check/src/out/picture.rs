@@ -39,14 +39,15 @@ pub(super) fn picture(agent: &str, blast: &Blast) -> String {
     sinks.push(Node {
         name: "the final answer".to_owned(),
         says: "its words: nothing stands between".to_owned(),
-        class: "b-asks",
+        class: "b-quiet",
     });
     let rows = sources.len().max(sinks.len());
     let height = TOP + rows * (BOX_HEIGHT + GAP) + 34;
     let middle = TOP + rows * (BOX_HEIGHT + GAP) / 2;
     let mut svg = format!(
-        "<svg class=\"blast\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n<title>{}\
+        "<svg class=\"blast\" viewBox=\"-4 0 {} {height}\" role=\"img\" aria-label=\"{}\">\n<title>{}\
          </title>\n",
+        WIDTH + 8,
         escaped(&described(agent, blast)),
         escaped(&format!("What agent {agent} can be made to do")),
     );

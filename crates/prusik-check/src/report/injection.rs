@@ -202,30 +202,28 @@ fn unplanned(sink: &Sink) -> String {
 
 /// Returns what may fill the open arguments of a planned call, and about what a person is asked.
 fn open(sink: &Sink) -> String {
-    let (mut free, mut asks) = (Vec::new(), Vec::new());
+    let (mut free, mut asks, mut rest) = (Vec::new(), Vec::new(), false);
     for (argument, cells) in by_argument(sink) {
         let foreseen = cells.iter().filter(|cell| cell.way == Way::Foreseen);
         let chosen = foreseen.filter(|cell| cell.shape.is_chosen());
-        let of = |verdict: Verdict| -> Vec<Shape> {
-            chosen.clone().filter(|cell| cell.verdict == verdict).map(|cell| cell.shape).collect()
+        let of = |verdict: Verdict| -> Vec<&'static str> {
+            let found = chosen.clone().filter(|cell| cell.verdict == verdict);
+            found.map(|cell| cell.shape.text()).collect()
         };
         let (made, asked) = (of(Verdict::Made), of(Verdict::Asked));
-        let shapes = |shapes: &[Shape]| {
-            let texts: Vec<&str> = shapes.iter().map(|shape| shape.text()).collect();
-            texts.join(", ")
-        };
         if !made.is_empty() {
-            free.push(format!("`{argument}` ({})", shapes(&made)));
-        }
-        match (made.is_empty(), asked.is_empty()) {
-            (true, false) => asks.push(format!("`{argument}`")),
-            (false, false) => asks.push(format!("`{argument}` ({})", shapes(&asked))),
-            (true | false, true) => {}
+            free.push(format!("`{argument}` ({})", made.join(", ")));
+            rest |= !asked.is_empty();
+        } else if !asked.is_empty() {
+            asks.push(format!("`{argument}`"));
         }
     }
     let mut parts = Vec::new();
     if !free.is_empty() {
         parts.push(format!("an attacker fills {}", free.join(", ")));
+    }
+    if rest {
+        asks.push("anything else in them".to_owned());
     }
     if !asks.is_empty() {
         parts.push(format!("asks about {}", asks.join(", ")));
@@ -267,7 +265,7 @@ fn carried_out(blast: &Blast) -> String {
     let speaks = list(speaks.map(|read| read.tool.as_str()));
     if !speaks.is_empty() {
         lines.push(format!(
-            "{speaks}: their arguments are taken to stay on the machine; `leaves: true` where they do not"
+            "not by {speaks}, whose arguments are taken to stay on the machine: `leaves: true` if they do not"
         ));
     }
     lines.join("\n")
@@ -276,11 +274,11 @@ fn carried_out(blast: &Blast) -> String {
 fn stays(blast: &Blast) -> String {
     let answer = "words in the final answer";
     match blast.hold {
-        Hold::Nothing => format!("everything above, and {answer}"),
-        Hold::Words => format!("calls whose every value trusted texts say, reads, and {answer}"),
+        Hold::Nothing => format!("all of this, and {answer}"),
+        Hold::Words => format!("reads, and calls whose every value trusted texts say\n{answer}"),
         Hold::Plan | Hold::PlanOrPerson => format!(
-            "what was planned, at a time and with open values that an attacker chooses; without a plan \
-             reads, and calls whose every value trusted texts say; {answer}"
+            "what was planned, when an attacker wants it and with what it puts into the open values\nwithout \
+             a plan: reads, and calls whose every value trusted texts say\n{answer}"
         ),
     }
 }
@@ -327,8 +325,10 @@ fn at_most(agent: &Agent, blast: &Blast) -> String {
     let ceiling = match (agent.budget.turns, agent.budget.tool_calls) {
         (None, None) => "until its budget stops it".to_owned(),
         (Some(turns), None) => format!("in {turns} turns"),
-        (Some(turns), Some(calls)) => format!("in {turns} turns, and {calls} calls after a yes"),
-        (None, Some(calls)) => format!("and {calls} calls after a yes"),
+        (Some(turns), Some(calls)) => {
+            format!("in {turns} turns; with any number of yes {calls} calls are made in all")
+        }
+        (None, Some(calls)) => format!("with any number of yes {calls} calls are made in all"),
     };
     let hours = agent.containment.map_or(0, |policy| policy.expires_ms / 3_600_000);
     let void = format!("a question that nobody answers within {hours} hours is void");

@@ -8,4 +8,5 @@ mod hostile;
 mod injected;
 mod overlap;
 mod planted;
+mod radius;
 mod sarif;
