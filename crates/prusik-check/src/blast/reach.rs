@@ -154,12 +154,12 @@ impl Call<'_> {
             let denied = match &self.domain.allowed {
                 Some(allowed) => {
                     let alike = allowed.iter().filter(|call| call.get(name) == given);
-                    let found = alike.map(|call| self.met(given, call.clone()));
+                    let found = alike.map(|call| self.met(given, call));
                     found.max_by(|a, b| a.0.cmp(&b.0))
                 }
                 None => self.domain.denied_always.is_none().then(|| {
                     let call = self.filled(given);
-                    self.met(given, call)
+                    self.met(given, &call)
                 }),
             };
             let met = denied.unwrap_or_else(|| (Verdict::Never, self.rule()));
@@ -179,7 +179,7 @@ impl Call<'_> {
             Some(allowed) => !allowed.iter().any(Map::is_empty),
             None => self.domain.denied_always.is_some(),
         };
-        if denied { (Verdict::Never, self.rule()) } else { self.met(None, Map::new()) }
+        if denied { (Verdict::Never, self.rule()) } else { self.met(None, &Map::new()) }
     }
 
     fn rule(&self) -> Stop {
@@ -212,13 +212,13 @@ impl Call<'_> {
     }
 
     /// Shows a call to the gate.
-    fn met(&self, given: Option<&Value>, call: Map<String, Value>) -> (Verdict, Stop) {
+    fn met(&self, given: Option<&Value>, call: &Map<String, Value>) -> (Verdict, Stop) {
         let Some(policy) = &self.agent.containment else { return (Verdict::Made, Stop::Nothing) };
         let name = self.parameter.name.as_str();
         let authority = match self.way {
             Way::Loose | Way::Unplanned => Authority::default(),
             Way::Beside => Authority::of(&Plan::default()),
-            Way::Foreseen => Authority::of(&self.plan(&call)),
+            Way::Foreseen => Authority::of(&self.plan(call)),
         };
         // Nothing that the attacker chose stands in a text that is trusted; all else may.
         let is_mine = self.shape.is_chosen();

@@ -98,9 +98,8 @@ impl Shape {
         }
         let Some(leaf) = leaves(value).first().copied() else { return Self::Empty };
         let max = term.max.filter(|_| term.kind == ArgumentKind::Money);
-        let amount = |amount: f64, max: f64| match (0.0..=max).contains(&amount) {
-            true => Self::WithinMax,
-            false => Self::BeyondMax,
+        let amount = |amount: f64, max: f64| {
+            if (0.0..=max).contains(&amount) { Self::WithinMax } else { Self::BeyondMax }
         };
         match leaf {
             Value::Null => Self::Null,

@@ -101,7 +101,8 @@ fn caused(agent: &Agent, blast: &Blast, kept: &[String]) -> Vec<Fact> {
     };
     let mut said = vec![("held to", held.to_owned()), ("reads from outside", sources(blast))];
     for sink in blast.sinks.iter().filter(|sink| sink.level > Level::Never) {
-        said.push((sink.effect, sink_text(blast, sink)));
+        let about = if sink.effect == "read" { "read that leaves" } else { sink.effect };
+        said.push((about, sink_text(blast, sink)));
     }
     if blast.sinks.is_empty() {
         said.push(("reaches", "nothing that changes anything or leaves the machine".to_owned()));
@@ -194,9 +195,10 @@ fn unplanned(sink: &Sink) -> String {
     let known = sink.cells.iter().any(|cell| {
         cell.way == Way::Unplanned && cell.shape == Shape::Known && cell.verdict == Verdict::Made
     });
-    match known {
-        true => "made if trusted texts say every value, else it asks".to_owned(),
-        false => "it always asks".to_owned(),
+    if known {
+        "made if trusted texts say every value, else it asks".to_owned()
+    } else {
+        "it always asks".to_owned()
     }
 }
 

@@ -65,9 +65,8 @@ fn universe() -> Vec<(Shape, Value)> {
 
 /// Returns what a value is in an argument of which this is declared, when that is the task.
 fn shape(base: Shape, value: &Value, term: &ArgumentTerm, task: &str) -> Shape {
-    let amount = |amount: f64| match (0.0..=10.0).contains(&amount) {
-        true => Shape::WithinMax,
-        false => Shape::BeyondMax,
+    let amount = |amount: f64| {
+        if (0.0..=10.0).contains(&amount) { Shape::WithinMax } else { Shape::BeyondMax }
     };
     // Nothing is known if the task says nothing.
     let base = match (base, value) {
@@ -288,10 +287,13 @@ fn note(
     became: Became,
     cells: &mut Cells,
 ) {
-    let foreseen = plan.is_some_and(|plan| match tried.is_plain_read() {
-        true => plan["reads"].as_array().unwrap().contains(&json!(tried.tool.name)),
-        false => is_foreseen(plan, call),
-    });
+    let reads = |plan: &Value| plan["reads"].as_array().unwrap().contains(&json!(tried.tool.name));
+    let foreseen =
+        plan.is_some_and(
+            |plan| {
+                if tried.is_plain_read() { reads(plan) } else { is_foreseen(plan, call) }
+            },
+        );
     let way = |name: &str| match plan {
         None => Some(Way::Unplanned),
         Some(_) if !foreseen => Some(Way::Beside),
