@@ -231,13 +231,13 @@ fn sink(
 /// Returns the worst that can come of the worst source.
 fn witness(sink: &Sink, domain: &Domain<'_>, sources: &[Source]) -> Option<Witness> {
     let source = sources.first()?;
-    let reached = sink.cells.iter().filter(|cell| cell.shape.is_chosen());
-    let verdict = reached.clone().map(|cell| cell.verdict).max()?;
-    if verdict == Verdict::Never {
-        return None;
-    }
-    let names: BTreeSet<&str> =
-        reached.filter(|cell| cell.verdict == verdict).map(|cell| cell.argument.as_str()).collect();
+    let reached = sink.cells.iter().filter(|cell| cell.verdict > Verdict::Never);
+    let chosen: Vec<&Cell> = reached.clone().filter(|cell| cell.shape.is_chosen()).collect();
+    // What takes no value of an attacker can still be called when it wants that.
+    let cells = if chosen.is_empty() { reached.collect() } else { chosen };
+    let verdict = cells.iter().map(|cell| cell.verdict).max()?;
+    let worst = cells.iter().filter(|cell| cell.verdict == verdict && cell.shape.is_chosen());
+    let names: BTreeSet<&str> = worst.map(|cell| cell.argument.as_str()).collect();
     let declared = domain.parameters.iter().map(|parameter| parameter.name.as_str());
     let mut arguments: Vec<&str> = declared.filter(|name| names.contains(name)).collect();
     // Who is affected says most.

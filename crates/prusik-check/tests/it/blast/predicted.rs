@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fastrand::Rng;
-use prusik_check::{Blast, OTHERS, Shape, Verdict, Way};
+use prusik_check::{Blast, Cell, OTHERS, Shape, Verdict, Way};
 use prusik_core::agent::{Agent, Tool};
 use prusik_core::contract::EffectClass;
 use prusik_core::grant::{ArgumentKind, ArgumentTerm};
@@ -367,8 +367,12 @@ fn same(verdict: Verdict) -> Became {
 }
 
 /// Returns where prediction and run differ.
-fn differences(agent: &Agent, seed: u64, totals: &mut BTreeMap<Became, usize>) -> Vec<String> {
-    let blast = Blast::of(agent);
+fn differences(
+    agent: &Agent,
+    blast: &Blast,
+    seed: u64,
+    totals: &mut BTreeMap<Became, usize>,
+) -> Vec<String> {
     let definition = Arc::new(Definition::new(agent.clone()));
     let mut rng = Rng::with_seed(seed ^ 0xb1a5);
     let mut wrong = Vec::new();
@@ -400,7 +404,8 @@ fn compare(seeds: std::ops::Range<u64>) {
     let mut totals = BTreeMap::new();
     let mut wrong = Vec::new();
     for seed in seeds {
-        wrong.extend(differences(&agent(seed), seed, &mut totals));
+        let agent = agent(seed);
+        wrong.extend(differences(&agent, &Blast::of(&agent), seed, &mut totals));
     }
     let shown: Vec<&str> = wrong.iter().take(12).map(String::as_str).collect();
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), shown.join("\n"));
@@ -428,4 +433,35 @@ fn predicted_calls_are_those_of_a_third_dozen() {
 #[test]
 fn predicted_calls_are_those_of_a_fourth_dozen() {
     compare(42..56);
+}
+
+/// Returns whether a prediction with this change is found to be wrong.
+fn is_found(change: impl Fn(&mut Cell) -> bool) -> bool {
+    // Held to its plan, with what asks and what does not.
+    let (seed, agent) = (13, agent(13));
+    let mut blast = Blast::of(&agent);
+    let sinks = blast.sinks.iter_mut().map(|sink| &mut sink.cells);
+    let all = sinks.chain(blast.reads.iter_mut().map(|read| &mut read.cells)).flatten();
+    let changed = all.filter_map(|cell| change(cell).then_some(())).take(1).count();
+    assert_eq!(changed, 1, "there is nothing to change");
+    !differences(&agent, &blast, seed, &mut BTreeMap::new()).is_empty()
+}
+
+/// A single cell that is off is found, to whichever side.
+#[test]
+fn a_prediction_that_is_off_by_one_cell_is_found() {
+    let from_to = |way: Way, from: Verdict, to: Verdict| {
+        is_found(move |cell| {
+            let is_it = cell.way == way && cell.verdict == from && cell.argument != OTHERS;
+            if is_it {
+                cell.verdict = to;
+            }
+            is_it
+        })
+    };
+    assert!(from_to(Way::Unplanned, Verdict::Asked, Verdict::Made));
+    assert!(from_to(Way::Unplanned, Verdict::Made, Verdict::Asked));
+    assert!(from_to(Way::Foreseen, Verdict::Asked, Verdict::Never));
+    assert!(from_to(Way::Foreseen, Verdict::Made, Verdict::Asked));
+    assert!(from_to(Way::Beside, Verdict::Never, Verdict::Asked));
 }
