@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use prusik_core::agent::{Agent, ContextPolicy};
+use prusik_core::agent::{Agent, Containment, ContextPolicy};
 use prusik_core::contract::Contract;
 use prusik_core::run::context_tools;
 use serde::Serialize;
@@ -103,6 +103,8 @@ pub struct AgentEntry {
     pub turns: Option<u64>,
     /// What its context has room for, if it is kept within a window.
     pub context: Option<AgentContext>,
+    /// What its calls are held to once something from outside has been read.
+    pub containment: Option<Containment>,
     pub place: Option<Place>,
 }
 

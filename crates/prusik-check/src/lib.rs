@@ -6,6 +6,7 @@
 //! must have an answer before an agent runs, a [`Section`] for each. Both are written as SARIF by
 //! [`sarif()`], and the report as a page by [`html()`].
 
+mod blast;
 mod catalogue;
 mod finding;
 mod lint;
@@ -16,6 +17,9 @@ mod rule;
 mod rules;
 mod words;
 
+pub use blast::{
+    Blast, Cell, Hold, Level, OTHERS, Read, Says, Shape, Sink, Source, Stop, Verdict, Way, Witness,
+};
 pub use catalogue::{
     AgentContext, AgentEntry, Allowed, Catalogue, Drift, GroupEntry, LeftOut, Place, Provider,
     Settings, Stray, ToolEntry,
@@ -23,6 +27,8 @@ pub use catalogue::{
 pub use finding::{Counts, Finding, Severity};
 pub use lint::{LintReport, Suppressed, lint, tool_tokens};
 pub use out::{Checked, escaped, html, page, sarif};
-pub use report::{AgentReport, Fact, Question, Report, Section, ToolFacts, contexts, failures};
+pub use report::{
+    AgentReport, Fact, Kept, Question, Report, Section, ToolFacts, contexts, failures, injections,
+};
 pub use rule::Rule;
 pub use words::hides;

@@ -45,6 +45,7 @@ pub fn lint(catalogue: &Catalogue) -> LintReport {
         rules::quantities::check(tool, &mut found);
         rules::schema::check(tool, &mut found);
         rules::contract::check(tool, &mut found);
+        rules::blast::check(tool, &mut found);
         for mut finding in found {
             finding.tool = Some(tool.name.clone());
             finding.place = finding.place.or_else(|| tool.place.clone());
@@ -57,6 +58,7 @@ pub fn lint(catalogue: &Catalogue) -> LintReport {
     rules::amount::check(catalogue, &mut all);
     rules::contract::check_groups(catalogue, &mut all);
     rules::context::check(catalogue, &mut all);
+    rules::blast::check_agents(catalogue, &mut all);
     rules::names::check_absent(catalogue, &mut all);
     let (mut findings, mut suppressed) = accept(catalogue, all);
     findings.sort_by(|a, b| a.order().cmp(&b.order()));

@@ -44,6 +44,15 @@ pub enum Rule {
     DecisionsInProse,
     OutputUnrecorded,
     ResultCut,
+    NothingBetween,
+    MoneyUnbounded,
+    ArgumentsUndeclared,
+    AsksAtWill,
+    RuleDead,
+    TermDead,
+    ToolDead,
+    TrustDoubtful,
+    LeavesUndeclared,
 }
 
 /// What is said of a rule wherever it is named.
@@ -69,7 +78,7 @@ macro_rules! spec {
 }
 
 /// In the order of the enum, which a test holds it to.
-const SPECS: [Spec; 39] = [
+const SPECS: [Spec; 48] = [
     spec!(ToolLeftOut, "tool-left-out", Error, "A tool that cannot be offered to a model"),
     spec!(
         ContractWithoutTool,
@@ -144,6 +153,25 @@ const SPECS: [Spec; 39] = [
     spec!(DecisionsInProse, "decisions-in-prose", Warning, "Decisions that stand only in prose"),
     spec!(OutputUnrecorded, "output-unrecorded", Warning, "An answer of which nothing is recorded"),
     spec!(ResultCut, "result-cut", Note, "A result larger than a turn has room for"),
+    spec!(
+        NothingBetween,
+        "nothing-between",
+        Warning,
+        "Nothing between what is read and what is done"
+    ),
+    spec!(MoneyUnbounded, "money-unbounded", Warning, "Money without a limit"),
+    spec!(
+        ArgumentsUndeclared,
+        "arguments-undeclared",
+        Warning,
+        "Nobody says what the arguments decide"
+    ),
+    spec!(AsksAtWill, "asks-at-will", Note, "An attacker may ask as often as it likes"),
+    spec!(RuleDead, "rule-dead", Warning, "A rule that never forbids anything"),
+    spec!(TermDead, "term-dead", Warning, "A term that nothing falls under"),
+    spec!(ToolDead, "tool-dead", Warning, "A tool that can never be called"),
+    spec!(TrustDoubtful, "trust-doubtful", Warning, "Trusted, although anybody may write there"),
+    spec!(LeavesUndeclared, "leaves-undeclared", Note, "A read that may leave the machine"),
 ];
 
 impl Rule {

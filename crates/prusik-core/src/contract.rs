@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::expr::Expr;
-use crate::grant::ArgumentTerm;
+use crate::grant::{ArgumentKind, ArgumentTerm};
 use crate::ledger::EntryKind;
 
 /// What a call does to the world.
@@ -337,6 +337,18 @@ impl Contract {
             result_bytes_max: Self::RESULT_BYTES_MAX,
             parallel: effect == EffectClass::Read,
         }
+    }
+
+    /// Returns what is declared of an argument; what nobody declared says who or what is affected.
+    pub fn term(&self, argument: &str) -> ArgumentTerm {
+        let declared = self.arguments.get(argument).cloned();
+        declared.unwrap_or_else(|| ArgumentTerm::of(ArgumentKind::Identity))
+    }
+
+    /// Returns the first of the project's rules that forbids a call. One that cannot be evaluated does.
+    pub fn forbids(&self, arguments: &Value) -> Option<(&str, &DenyRule)> {
+        let mut rules = self.deny.iter().map(|(name, rule)| (name.as_str(), rule));
+        rules.find(|(_, rule)| rule.when.eval_bool(&[("args", arguments)]).unwrap_or(true))
     }
 
     /// Returns whether a call whose outcome is lost can be resolved without a person.

@@ -58,6 +58,11 @@ impl Expr {
         }
     }
 
+    /// Returns whether the expression looks at a variable.
+    pub fn looks_at(&self, variable: &str) -> bool {
+        compile(&self.0).is_ok_and(|program| program.references().has_variable(variable))
+    }
+
     fn error(&self, problem: String) -> ExprError {
         ExprError { source_text: self.0.clone(), problem }
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use text::{links, occurs};
+pub use text::{is_closed, links, occurs};
 
 /// What an argument decides, from the least dangerous to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,11 +128,16 @@ pub struct Doubt {
 
 /// What is known from where no attacker writes.
 pub trait Sources {
-    /// Returns whether something trusted says this text.
-    fn says(&self, text: &str) -> bool;
+    /// Returns whether something trusted says this value, which holds no others.
+    fn knows(&self, leaf: &Value) -> bool;
 
     /// Returns whether this is the id of something that the run itself has made.
     fn made_by_run(&self, id: &Value) -> bool;
+
+    /// Returns whether something trusted says this text.
+    fn says(&self, text: &str) -> bool {
+        self.knows(&Value::String(text.to_owned()))
+    }
 }
 
 /// Returns how a call stands to what is left of the grants. `term` says what the tool's contract makes
@@ -212,17 +217,20 @@ fn doubt(term: &ArgumentTerm, value: &Value, known: &impl Sources) -> Option<Str
     }
     match term.kind {
         ArgumentKind::Content => {
-            let found = leaves(value)
-                .into_iter()
-                .find_map(|leaf| links(&text_of(leaf)).into_iter().find(|link| !known.says(link)));
+            let texts = leaves(value).into_iter().map(text_of);
+            let mut texts = texts.chain(keys(value).into_iter().map(str::to_owned));
+            let found =
+                texts.find_map(|text| links(&text).into_iter().find(|link| !known.says(link)));
             found.map(|link| format!("it brings a link or an address of its own: {link}"))
         }
         ArgumentKind::Closed => {
-            let open = leaves(value).into_iter().find(|leaf| !text::is_closed(leaf));
-            open.map(|_| "it is text where a number, a date or an id is due".to_owned())
+            let open = !leaves(value).into_iter().all(text::is_closed) || speaks(value);
+            open.then(|| "it is text where a number, a date or an id is due".to_owned())
         }
         ArgumentKind::Money => match term.max {
-            Some(max) if leaves(value).iter().all(|leaf| within(leaf, max)) => None,
+            Some(max) if leaves(value).iter().all(|leaf| within(leaf, max)) && !speaks(value) => {
+                None
+            }
             Some(max) => Some(format!("it is no amount up to {max}")),
             None => Some("it is an amount of money without a limit".to_owned()),
         },
@@ -253,6 +261,23 @@ pub fn leaves(value: &Value) -> Vec<&Value> {
         Value::Object(map) => map.values().flat_map(leaves).collect(),
         leaf => vec![leaf],
     }
+}
+
+/// Returns the keys of the objects in a value: whoever fills in a value chooses them, too.
+pub fn keys(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(keys).collect(),
+        Value::Object(map) => {
+            let own = map.keys().map(String::as_str);
+            own.chain(map.values().flat_map(keys)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Returns whether the keys in a value could carry words.
+fn speaks(value: &Value) -> bool {
+    keys(value).into_iter().any(|key| !text::is_closed_text(key))
 }
 
 /// Returns a leaf as text.

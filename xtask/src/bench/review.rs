@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use prusik_check::{
-    AgentEntry, Catalogue, Checked, Provider, Report, ToolEntry, failures, html, lint, sarif,
+    AgentEntry, Catalogue, Checked, Provider, Report, ToolEntry, failures, html, injections, lint,
+    sarif,
 };
 use prusik_core::agent::{Agent, Limits, OnFailure, Tool};
 use prusik_core::budget::Budget;
@@ -48,8 +49,10 @@ pub fn measure(rounds: u32) -> Review {
         let lint = ms(start.elapsed());
         findings = report.findings.len();
         let start = Instant::now();
-        let section = failures(std::slice::from_ref(&agent), &report);
-        let written = Report { sections: vec![section] };
+        let agents = std::slice::from_ref(&agent);
+        let [injection, confirmation] = injections(agents, &report, &BTreeMap::new());
+        let sections = vec![failures(agents, &report), injection, confirmation];
+        let written = Report { sections };
         black_box(html(&written, "bench", &[]));
         let page = ms(start.elapsed());
         let start = Instant::now();
@@ -140,6 +143,7 @@ fn catalogue() -> Catalogue {
         tokens: Some(1_000_000),
         turns: Some(20),
         context: None,
+        containment: None,
         place: None,
     }];
     Catalogue { tools, agents, ..Catalogue::default() }

@@ -6,6 +6,8 @@ use crate::finding::{Counts, Finding, Severity};
 use crate::report::{AgentReport, Fact, Report, Section, ToolFacts};
 use crate::words::hides;
 
+use super::picture::picture;
+
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2430;--dim:#667085;--line:#e2e6ec;--card:#fff;--page:#f6f7f9;\
 --error:#b42318;--warning:#b54708;--note:#175cd3;--good:#067647}\
@@ -30,7 +32,13 @@ table{border-collapse:collapse;width:100%;margin-top:.6rem}\
 th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;border-top:1px solid var(--line)}\
 th{width:10rem;color:var(--dim);font-weight:500}\
 @media(max-width:40rem){main{padding-top:1.25rem}th,td{display:block;width:auto;padding:.3rem 0 0}\
-td{border-top:0;padding-top:0}}";
+td{border-top:0;padding-top:0}}\
+.blast{width:100%;min-width:44rem;font-size:13px;margin:.5rem 0}.blast text{fill:var(--ink)}\
+.frame{overflow-x:auto}.blast .b-dim{fill:var(--dim);font-size:11px}\
+.b-open{--c:var(--error)}.b-bounded{--c:var(--warning)}.b-asks{--c:var(--note)}\
+.b-never,.b-quiet,.b-read,.b-model{--c:var(--dim)}.b-box{fill:var(--card);stroke:var(--c);stroke-width:1.5}\
+.b-line{fill:none;stroke:var(--c);stroke-width:1.6}.b-line.b-open{stroke-width:3.5}\
+.b-line.b-asks{stroke-dasharray:7 4}.b-line.b-never{stroke-dasharray:2 5}.b-tip{fill:var(--c)}";
 
 /// Returns a page of its own: no script, no other file. `body` is markup.
 pub fn page(title: &str, body: &str) -> String {
@@ -128,6 +136,10 @@ fn section(section: &Section) -> String {
 
 fn agent(agent: &AgentReport) -> String {
     let mut text = format!("<h3>Agent <code>{}</code></h3>\n", escaped(&agent.agent));
+    if let Some(blast) = &agent.blast {
+        let picture = picture(&agent.agent, blast);
+        text.push_str(&format!("<div class=\"frame\">\n{picture}</div>\n"));
+    }
     if !agent.facts.is_empty() {
         text.push_str(&format!(
             "<div class=\"card\"><table>{}</table></div>\n",
@@ -175,7 +187,7 @@ fn finding(finding: &Finding) -> String {
     format!(
         "<div class=\"card {class}\"><p><span class=\"tag\">{class}</span> <code>{}</code> {}</p>\
          <p class=\"dim\">{}</p><p class=\"dim\"><code>{}</code>{place}</p></div>\n",
-        escaped(finding.tool.as_deref().unwrap_or_default()),
+        escaped(finding.tool.as_ref().or(finding.agent.as_ref()).map_or("", String::as_str)),
         marked(&finding.message),
         marked(&finding.help),
         finding.rule.id(),

@@ -38,7 +38,7 @@ fn report(agent: &Agent) -> AgentReport {
         }],
         Some(context) => facts(agent, &context),
     };
-    AgentReport { agent: agent.name.clone(), facts, tools: Vec::new() }
+    AgentReport { agent: agent.name.clone(), facts, tools: Vec::new(), blast: None }
 }
 
 fn facts(agent: &Agent, context: &AgentContext) -> Vec<Fact> {

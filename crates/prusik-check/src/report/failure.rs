@@ -56,6 +56,7 @@ pub fn failures(agents: &[Agent], lint: &LintReport) -> Section {
             agent: agent.name.clone(),
             facts: Vec::new(),
             tools: agent.tools.iter().map(|tool| facts(agent, tool)).collect(),
+            blast: None,
         })
         .collect();
     Section { question: Question::Failure, agents, findings, suppressed }

@@ -6,12 +6,15 @@
 
 mod context;
 mod failure;
+mod injection;
 
 use serde::Serialize;
 
 pub use context::contexts;
 pub use failure::failures;
+pub use injection::{Kept, injections};
 
+use crate::blast::Blast;
 use crate::finding::{Counts, Finding};
 use crate::lint::Suppressed;
 
@@ -21,6 +24,8 @@ use crate::lint::Suppressed;
 pub enum Question {
     Failure,
     Context,
+    Injection,
+    Confirmation,
 }
 
 impl Question {
@@ -29,6 +34,8 @@ impl Question {
         match self {
             Self::Failure => "What does failure look like at each tool boundary?",
             Self::Context => "What state survives a summarization of the context?",
+            Self::Injection => "What can an injected instruction cause?",
+            Self::Confirmation => "Where must a person confirm before it goes on?",
         }
     }
 
@@ -36,6 +43,8 @@ impl Question {
         match self {
             Self::Failure => "failure",
             Self::Context => "context",
+            Self::Injection => "injection",
+            Self::Confirmation => "confirmation",
         }
     }
 }
@@ -64,6 +73,9 @@ pub struct AgentReport {
     /// What is so of the agent as a whole.
     pub facts: Vec<Fact>,
     pub tools: Vec<ToolFacts>,
+    /// What whoever writes what it reads can have it do, where that is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blast: Option<Blast>,
 }
 
 /// What is known of one tool that an agent holds.

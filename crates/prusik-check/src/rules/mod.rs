@@ -1,6 +1,7 @@
 //! The rules, by what they look at.
 
 pub(crate) mod amount;
+pub(crate) mod blast;
 pub(crate) mod context;
 pub(crate) mod contract;
 pub(crate) mod names;

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod blast;
 mod common;
 mod hostile;
+mod injected;
 mod overlap;
 mod planted;
+mod radius;
 mod sarif;

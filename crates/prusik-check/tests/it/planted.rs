@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use crate::common::{catalogue, found, tool};
 
 /// A fault: the rule that finds it, where, and the catalogue with it and without it.
-struct Planted {
-    rule: &'static str,
-    about: &'static str,
-    at: &'static str,
-    bad: Catalogue,
-    good: Catalogue,
+pub struct Planted {
+    pub rule: &'static str,
+    pub about: &'static str,
+    pub at: &'static str,
+    pub bad: Catalogue,
+    pub good: Catalogue,
 }
 
 const WEATHER: &str = "Returns tomorrow's forecast for a town, with rain and wind.";
@@ -494,6 +494,7 @@ fn projects() -> Vec<Planted> {
         tokens: None,
         turns: None,
         context: None,
+        containment: None,
         place: None,
     };
     let held = |agent: AgentEntry| {
@@ -607,6 +608,7 @@ fn contexts() -> Vec<Planted> {
                 tokens: None,
                 turns: None,
                 context: Some(context),
+                containment: None,
                 place: None,
             };
             let tools = vec![tool("forecast", WEATHER, &json!({}))];
@@ -626,7 +628,8 @@ fn contexts() -> Vec<Planted> {
 }
 
 fn all() -> Vec<Planted> {
-    [descriptions(), parameters(), schemas(), contracts(), names(), projects(), contexts()]
+    let blast = crate::injected::planted();
+    [descriptions(), parameters(), schemas(), contracts(), names(), projects(), contexts(), blast]
         .into_iter()
         .flatten()
         .collect()

@@ -26,8 +26,8 @@ fn term(name: &str) -> ArgumentTerm {
 struct Known;
 
 impl Sources for Known {
-    fn says(&self, text: &str) -> bool {
-        text == "shop.example"
+    fn knows(&self, leaf: &Value) -> bool {
+        *leaf == json!("shop.example")
     }
 
     fn made_by_run(&self, id: &Value) -> bool {
@@ -97,6 +97,13 @@ fn a_hole_takes_what_its_kind_allows() {
         ("amount", json!("inf"), false),
         ("amount", json!("all of it"), false),
         ("to", json!("DE1"), false),
+        // Whoever fills a hole chooses the keys of objects, too.
+        ("subject", json!({"see": "below"}), true),
+        ("subject", json!({"https://evil.example": "see"}), false),
+        ("date", json!({"day": 17}), true),
+        ("date", json!({"pay everybody at once": 17}), false),
+        ("amount", json!({"net": 17}), true),
+        ("amount", json!({"pay everybody at once": 17}), false),
     ] {
         let mut arguments = serde_json::Map::new();
         arguments.insert(name.to_owned(), value.clone());

@@ -40,12 +40,16 @@ fn leads_somewhere(word: &str) -> bool {
 }
 
 /// Returns whether a value cannot carry words: a number, a date or a time, a boolean, an id.
-pub(super) fn is_closed(leaf: &Value) -> bool {
+pub fn is_closed(leaf: &Value) -> bool {
     match leaf {
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
-        Value::String(text) => is_time(text) || is_id(text),
+        Value::String(text) => is_closed_text(text),
         Value::Array(_) | Value::Object(_) => false,
     }
+}
+
+pub(super) fn is_closed_text(text: &str) -> bool {
+    is_time(text) || is_id(text)
 }
 
 /// Dates and times are digits with what stands between them.

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 pub use self::changes::Changes;
 pub use self::compensate::{Compensation, undo_preview};
-pub use self::contain::{Asked, Authority, PLAN};
+pub use self::contain::{Asked, Authority, Gate, PLAN, Standing, can_foresee, gate};
 pub use self::context::tools as context_tools;
 pub use self::context::{COMPACTION, HISTORY, RECORD, View, bytes_of, label_of};
 pub use self::definition::Definition;

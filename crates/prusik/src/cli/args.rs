@@ -108,7 +108,7 @@ pub enum Command {
     },
     /// Review the tools: vague, overlapping, incomplete, hostile
     Lint(LintArgs),
-    /// Answer, before anything runs, what failure looks like at each tool
+    /// Answer, before anything runs, what can fail, be forgotten, be injected, and where people must confirm
     Check(CheckArgs),
     /// Write down what the servers say of their tools, for a review in a pull request
     Lock(LockArgs),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prusik_check::{
     AgentContext, AgentEntry, Catalogue, Finding, LeftOut, LintReport, Report, Severity, ToolEntry,
-    contexts, failures, lint,
+    contexts, failures, injections, lint,
 };
 use prusik_core::contract::{Contract, EffectClass};
 
@@ -18,7 +18,7 @@ use crate::project::ToolFacts;
 pub struct Review {
     /// The review of the tools as an API.
     pub lint: LintReport,
-    /// What failure looks like at each tool boundary.
+    /// The answers to the questions that must have one before an agent runs.
     pub report: Report,
 }
 
@@ -68,13 +68,16 @@ impl Agent {
                 tokens: definition.budget.tokens,
                 turns: definition.budget.turns,
                 context: AgentContext::of(&definition),
+                containment: definition.containment,
                 place: None,
             }],
             ..Catalogue::default()
         };
         let lint = lint(&catalogue);
         let agents = [definition];
-        let report = Report { sections: vec![failures(&agents, &lint), contexts(&agents, &lint)] };
+        let [injection, confirmation] = injections(&agents, &lint, &BTreeMap::new());
+        let (failure, context) = (failures(&agents, &lint), contexts(&agents, &lint));
+        let report = Report { sections: vec![failure, context, injection, confirmation] };
         Ok(Review { lint, report })
     }
 }

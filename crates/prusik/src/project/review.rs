@@ -156,6 +156,7 @@ impl Project {
             tokens: agent.budget.tokens,
             turns: agent.budget.turns,
             context: AgentContext::of(agent),
+            containment: agent.containment,
             place: None,
         }
     }
@@ -217,6 +218,10 @@ impl Project {
                 ("failures", !config.failures.is_empty()),
                 ("timeout_ms", config.timeout_ms.is_some()),
                 ("retry", config.retry.is_some()),
+                ("arguments", !config.arguments.is_empty()),
+                ("deny", !config.deny.is_empty()),
+                ("returns", config.returns.is_some()),
+                ("leaves", config.leaves),
             ];
             for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
                 let place = self.review_place(&["tools", name, key]);

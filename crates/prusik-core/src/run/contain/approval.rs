@@ -55,13 +55,7 @@ impl Draft<'_> {
             return Err(Rejected::InvalidArguments { tool: held.tool.name.clone(), problem });
         }
         let found = held.arguments.mismatches(arguments);
-        let forbids = held
-            .tool
-            .contract
-            .deny
-            .iter()
-            .find(|(_, rule)| rule.when.eval_bool(&[("args", arguments)]).unwrap_or(true));
-        let problem = match (found.first(), forbids) {
+        let problem = match (found.first(), held.tool.contract.forbids(arguments)) {
             (Some(mismatch), _) => format!("{}: {}", mismatch.at, mismatch.problem),
             (None, Some((rule, _))) => format!("the rule {rule} of the project forbids them"),
             (None, None) => return Ok(()),

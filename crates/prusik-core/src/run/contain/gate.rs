@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
-use super::known::Known;
-use super::{is_ours, readers};
-use crate::agent::{Containment, Unplanned};
+use super::known::{self, Known};
+use super::{Authority, is_ours, readers};
+use crate::agent::{Containment, Tool, Unplanned};
 use crate::contract::EffectClass;
 use crate::event::{ApprovalRequested, Event, GrantSpent};
-use crate::grant::{self, ArgumentKind, ArgumentTerm, Doubt, Fit};
+use crate::grant::{self, Doubt, Fit, Sources};
 use crate::ids::{Attempt, CallId, Digest};
 use crate::json;
+use crate::label::Label;
 use crate::outcome::Outcome;
 use crate::run::State;
 use crate::run::decide::Draft;
@@ -19,11 +20,25 @@ use crate::run::definition::Held;
 pub const UNPLANNED: &str = "unplanned";
 
 /// What becomes of a call.
-enum Gate {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    /// It is made.
     Pass,
+    /// It is made, and uses up this grant.
     Spend(usize),
+    /// A person is asked, about these arguments; the grant that foresees it is kept for it.
     Ask(Option<usize>, Vec<Doubt>),
+    /// It is not made, and the model is told this.
     Refuse(String),
+}
+
+/// How a run stands when one of its calls comes to the gate.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    pub policy: &'a Containment,
+    pub authority: &'a Authority,
+    /// What the model has read.
+    pub label: &'a Label,
 }
 
 impl Draft<'_> {
@@ -38,7 +53,9 @@ impl Draft<'_> {
                 continue;
             };
             let arguments = call.arguments().clone();
-            match gate(policy, &self.state, held, &arguments, &known) {
+            let label = self.state.label();
+            let standing = Standing { policy, authority: &self.state.authority, label: &label };
+            match gate(standing, &held.tool, &arguments, &known) {
                 Gate::Pass => {}
                 Gate::Spend(grant) => self.emit(Event::GrantSpent(GrantSpent { call: id, grant })),
                 Gate::Ask(grant, doubts) => self.ask(policy, id, held, &arguments, grant, doubts),
@@ -77,15 +94,12 @@ fn digest(state: &State, call: CallId, held: &Held, arguments: &Value) -> Digest
     Digest::of_parts(&parts.map(str::as_bytes))
 }
 
-fn gate(
-    policy: &Containment,
-    state: &State,
-    held: &Held,
-    arguments: &Value,
-    known: &Known,
-) -> Gate {
-    let gate = by_authority(policy, state, held, arguments, known);
-    let Some(doubt) = readers::doubt(&state.label(), &held.tool.contract, arguments) else {
+/// Returns what becomes of a call whose arguments fit the tool's schema and which no rule denies.
+///
+/// The static report asks this as well, so that it cannot say anything else than what a run does.
+pub fn gate(standing: Standing<'_>, held: &Tool, arguments: &Value, known: &impl Sources) -> Gate {
+    let gate = by_authority(standing, held, arguments, known);
+    let Some(doubt) = readers::doubt(standing.label, &held.contract, arguments) else {
         return gate;
     };
     match gate {
@@ -101,16 +115,14 @@ fn gate(
 
 /// Tells by who can have wished it what becomes of a call.
 fn by_authority(
-    policy: &Containment,
-    state: &State,
-    held: &Held,
+    standing: Standing<'_>,
+    held: &Tool,
     arguments: &Value,
-    known: &Known,
+    known: &impl Sources,
 ) -> Gate {
-    let tool = held.tool.name.as_str();
-    let contract = &held.tool.contract;
-    let clean = state.label().is_trusted();
-    let authority = &state.authority;
+    let Standing { policy, authority, label } = standing;
+    let clean = label.is_trusted();
+    let (tool, contract) = (held.name.as_str(), &held.contract);
     // What a read asks for stays here, unless its contract says that it leaves.
     if contract.effect == EffectClass::Read && !contract.leaves {
         if clean || !authority.planned || authority.reads.contains(tool) {
@@ -118,7 +130,7 @@ fn by_authority(
         }
         return unforeseen(policy, tool, "it is not among the tools that it reads with");
     }
-    let term = |name: &str| term(held, name);
+    let term = |name: &str| contract.term(name);
     let endorsed = |name: &str, value: &Value| {
         let key = (tool.to_owned(), name.to_owned(), json::canonical(value));
         authority.endorsed.contains(&key)
@@ -141,16 +153,10 @@ fn by_authority(
         }
         // There is no plan: what is known from trusted texts alone is nobody else's word.
         Fit::Unforeseen => {
-            let doubts = open(known.doubts(arguments));
+            let doubts = open(known::unknown(held, arguments, known));
             if doubts.is_empty() { Gate::Pass } else { Gate::Ask(None, doubts) }
         }
     }
-}
-
-/// Returns what the contract of a tool says of an argument; what nobody declared is an identity.
-fn term(held: &Held, name: &str) -> ArgumentTerm {
-    let declared = held.tool.contract.arguments.get(name).cloned();
-    declared.unwrap_or_else(|| ArgumentTerm::of(ArgumentKind::Identity))
 }
 
 fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {

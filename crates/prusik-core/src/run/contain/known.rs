@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::agent::Tool;
 use crate::grant::{self, Doubt, Sources};
 use crate::json;
 use crate::label::Label;
@@ -44,40 +45,60 @@ impl Known {
         }
         Self { texts, created: Arc::clone(&state.authority.created) }
     }
-
-    /// Returns the arguments that are not known.
-    pub fn doubts(&self, arguments: &Value) -> Vec<Doubt> {
-        let arguments = match arguments {
-            Value::Object(arguments) if !arguments.is_empty() => arguments,
-            // There is nothing by which it could be told from an attacker's.
-            _ => {
-                let why = "it has no arguments that could be known from somewhere".to_owned();
-                return vec![Doubt { argument: String::new(), why }];
-            }
-        };
-        let found = arguments.iter().filter_map(|(name, value)| {
-            let known = |leaf: &&Value| self.made_by_run(leaf) || self.knows(leaf);
-            let foreign = grant::leaves(value).into_iter().find(|leaf| !known(leaf))?;
-            let shown: String = grant::text_of(foreign).chars().take(80).collect();
-            let why = format!("nothing that is trusted says {shown:?}");
-            Some(Doubt { argument: name.clone(), why })
-        });
-        found.collect()
-    }
-
-    fn knows(&self, leaf: &Value) -> bool {
-        self.texts.iter().any(|text| grant::occurs(leaf, text))
-    }
 }
 
 impl Sources for Known {
-    fn says(&self, text: &str) -> bool {
-        self.knows(&Value::String(text.to_owned()))
+    fn knows(&self, leaf: &Value) -> bool {
+        self.texts.iter().any(|text| grant::occurs(leaf, text))
     }
 
     fn made_by_run(&self, id: &Value) -> bool {
         self.created.contains(&json::canonical(id))
     }
+}
+
+/// Returns the arguments that are not known from trusted texts: one of their values, or a key that the
+/// tool does not have.
+pub(super) fn unknown(tool: &Tool, arguments: &Value, known: &impl Sources) -> Vec<Doubt> {
+    if grant::leaves(arguments).into_iter().all(Value::is_null) {
+        // There is nothing by which it could be told from an attacker's.
+        let why = "it has no arguments that could be known from somewhere".to_owned();
+        return vec![Doubt { argument: String::new(), why }];
+    }
+    let own = own_keys(&tool.input_schema);
+    let is_known = |key: &&str| own.contains(key) || known.says(key);
+    let found = arguments.as_object().into_iter().flatten().filter_map(|(name, value)| {
+        let mut keys = grant::keys(value).into_iter().chain([name.as_str()]);
+        let key = keys.find(|key| !is_known(key)).map(str::to_owned);
+        let leaf = || {
+            grant::leaves(value)
+                .into_iter()
+                .find(|leaf| !known.made_by_run(leaf) && !known.knows(leaf))
+        };
+        let foreign = key.or_else(|| leaf().map(grant::text_of))?;
+        let shown: String = foreign.chars().take(80).collect();
+        let why = format!("nothing that is trusted says {shown:?}");
+        Some(Doubt { argument: name.clone(), why })
+    });
+    found.collect()
+}
+
+/// Returns the names of properties in a schema, however deep they lie.
+fn own_keys(schema: &Value) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    let mut open = vec![schema];
+    while let Some(schema) = open.pop() {
+        match schema {
+            Value::Object(map) => {
+                let properties = map.get("properties").and_then(Value::as_object);
+                names.extend(properties.into_iter().flatten().map(|(name, _)| name.as_str()));
+                open.extend(map.values());
+            }
+            Value::Array(items) => open.extend(items),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    names
 }
 
 /// Returns what of a result no outsider can have written.

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::plan::PLAN;
+pub use self::gate::{Gate, Standing, gate};
 pub(in crate::run) use self::plan::tool;
+pub use self::plan::{PLAN, can_foresee};
 use super::context::{RECORD, label_of as label_of_core};
 use super::failed::{KEPT_MAX, told};
 use super::group::{COMMIT_GROUP, UNDO_GROUP};
@@ -29,7 +30,7 @@ use crate::contract::{Contract, EffectClass, Returns, standing_in};
 use crate::event::{
     ApprovalAnswered, ApprovalRequested, CallCompleted, CallFailed, Decision, PlanMade,
 };
-use crate::grant::Grant;
+use crate::grant::{Grant, Plan};
 use crate::ids::{Attempt, CallId};
 use crate::json;
 use crate::label::Label;
@@ -69,11 +70,22 @@ pub struct Asked {
 }
 
 impl Authority {
-    pub(super) fn plan_made(&mut self, made: &PlanMade) {
+    /// Returns what a run may do that has this plan and has done nothing yet.
+    pub fn of(plan: &Plan) -> Self {
+        let mut authority = Self::default();
+        authority.take(plan);
+        authority
+    }
+
+    fn take(&mut self, plan: &Plan) {
         self.planned = true;
-        self.reads.extend(made.plan.reads.iter().cloned());
-        let writes = made.plan.writes.iter();
+        self.reads.extend(plan.reads.iter().cloned());
+        let writes = plan.writes.iter();
         self.grants.extend(writes.map(|write| Grant { left: write.times, write: write.clone() }));
+    }
+
+    pub(super) fn plan_made(&mut self, made: &PlanMade) {
+        self.take(&made.plan);
     }
 
     pub(super) fn spend(&mut self, grant: usize) {

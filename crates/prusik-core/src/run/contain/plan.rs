@@ -101,10 +101,8 @@ impl Draft<'_> {
             else {
                 return Err(format!("You have no tool `{}`.", write.tool));
             };
-            let declared = held.tool.input_schema["properties"].as_object();
-            let open = held.tool.input_schema["additionalProperties"] == json!(true);
-            let known = |name: &str| open || declared.is_none_or(|known| known.contains_key(name));
-            if let Some(name) = write.arguments.keys().find(|name| !known(name)) {
+            let mut names = write.arguments.keys();
+            if let Some(name) = names.find(|name| !can_foresee(&held.tool, name)) {
                 return Err(format!("`{}` has no argument `{name}`.", write.tool));
             }
         }
@@ -114,4 +112,11 @@ impl Draft<'_> {
         }
         Ok(plan)
     }
+}
+
+/// Returns whether a plan may say something of an argument: it is declared, or any is.
+pub fn can_foresee(tool: &Tool, argument: &str) -> bool {
+    let declared = tool.input_schema["properties"].as_object();
+    let open = tool.input_schema["additionalProperties"] == json!(true);
+    open || declared.is_none_or(|declared| declared.contains_key(argument))
 }

@@ -229,3 +229,25 @@ fn a_read_that_leaves_is_held_to_the_plan_like_a_write() {
     let last = story.records.last().unwrap().event().unwrap();
     assert!(format!("{last:?}").contains("unplanned"), "{last:?}");
 }
+
+/// Without a plan, what names nothing that is known asks, wherever the attacker hides its words.
+#[test]
+fn keys_and_empty_values_are_no_way_around_a_question() {
+    let asks_about = |arguments: Value| {
+        let mut story = begin_with(agent());
+        story.answers(asks([("look", json!({}))])).replies("1.1", returned(json!({"to": "eve"})));
+        story.answers(asks([("send", arguments)]));
+        !story.state().authority.asked.is_empty()
+    };
+    assert!(!asks_about(json!({"ref": "the work"})));
+    assert!(!asks_about(json!({"ref": "the work", "n": null})));
+    for hostile in [
+        json!({}),
+        json!({"more": {}}),
+        json!({"more": [[], null]}),
+        json!({"eve": "the work"}),
+        json!({"ref": "the work", "more": {"eve": "work"}}),
+    ] {
+        assert!(asks_about(hostile.clone()), "{hostile}");
+    }
+}

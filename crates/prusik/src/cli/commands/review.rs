@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prusik_check::{
     Checked, Counts, Fact, Finding, LintReport, Report, Rule, Severity, Suppressed, contexts,
-    failures, html, sarif,
+    failures, html, injections, sarif,
 };
 use prusik_core::agent::Agent;
 use prusik_tool::sandbox::Protection;
@@ -85,12 +85,7 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
         reviewed.project.agent(Some(name))?;
         reviewed.agents.retain(|agent| agent.name == *name);
     }
-    let report = Report {
-        sections: vec![
-            failures(&reviewed.agents, &reviewed.lint),
-            contexts(&reviewed.agents, &reviewed.lint),
-        ],
-    };
+    let report = report(&reviewed);
     if let Some(page) = page {
         write_page(&reviewed, page, &report)?;
     }
@@ -114,8 +109,11 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
             for agent in &section.agents {
                 if !agent.facts.is_empty() {
                     let (question, facts) = (section.question, &agent.facts);
-                    let object =
+                    let mut object =
                         json!({"question": question, "agent": agent.agent, "facts": facts});
+                    if let Some(blast) = &agent.blast {
+                        object["blast"] = json!(blast);
+                    }
                     put(&format!("{object}\n"));
                 }
                 for tool in &agent.tools {
@@ -135,6 +133,17 @@ pub async fn check(place: &Place, args: &CheckArgs) -> Result<Exit, Stopped> {
         put(&summary(tools, report.counts(), suppressed.len()));
     }
     Ok(exit(&reviewed, report.counts(), args.deny))
+}
+
+fn report(reviewed: &Reviewed) -> Report {
+    let Reviewed { project, agents, lint, .. } = reviewed;
+    let kept = agents.iter().map(|agent| {
+        let words = protections(project, agent).into_iter().map(|guarded| guarded.words());
+        (agent.name.clone(), words.collect())
+    });
+    let [injection, confirmation] = injections(agents, lint, &kept.collect());
+    let (failure, context) = (failures(agents, lint), contexts(agents, lint));
+    Report { sections: vec![failure, context, injection, confirmation] }
 }
 
 async fn review(place: &Place, from: From) -> Result<Reviewed, Stopped> {
