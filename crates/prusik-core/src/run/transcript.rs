@@ -180,6 +180,7 @@ impl Transcript {
             | Event::GrantSpent(_)
             | Event::ApprovalRequested(_)
             | Event::ApprovalAnswered(_)
+            | Event::PolicyAdopted(_)
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)
             | Event::SummaryAnswered(_)
@@ -368,6 +369,7 @@ pub(super) fn ends_asking(event: &Event) -> bool {
         | Event::GrantSpent(_)
         | Event::ApprovalRequested(_)
         | Event::ApprovalAnswered(_)
+        | Event::PolicyAdopted(_)
         | Event::CompactionRequested(_)
         | Event::RunFinished(_) => false,
     }

@@ -7,6 +7,7 @@ mod contained;
 mod endings;
 mod failures;
 mod groups;
+mod policy;
 mod recovery;
 mod undo;
 

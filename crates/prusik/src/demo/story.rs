@@ -240,6 +240,7 @@ impl Teller {
                 | Event::GrantSpent(_)
                 | Event::ApprovalRequested(_)
                 | Event::ApprovalAnswered(_)
+                | Event::PolicyAdopted(_)
                 | Event::CompactionRequested(_)
                 | Event::CompactionStarted(_)
                 | Event::SummaryAnswered(_)

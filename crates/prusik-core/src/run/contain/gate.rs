@@ -7,10 +7,10 @@ use crate::agent::{Containment, Unplanned};
 use crate::contract::EffectClass;
 use crate::event::{ApprovalRequested, Event, GrantSpent};
 use crate::grant::{self, ArgumentKind, ArgumentTerm, Doubt, Fit};
-use crate::ids::{Attempt, CallId, Digest};
+use crate::ids::{CallId, Digest};
 use crate::json;
 use crate::message::{Block, Content, Role};
-use crate::outcome::Outcome;
+use crate::policy::{Concern, Verdict};
 use crate::run::State;
 use crate::run::decide::Draft;
 use crate::run::definition::Held;
@@ -23,49 +23,101 @@ pub const UNPLANNED: &str = "unplanned";
 enum Gate {
     Pass,
     Spend(usize),
-    Ask(Option<usize>, Vec<Doubt>),
+    Ask(Why),
     Refuse(String),
+}
+
+/// Why a person is asked.
+#[derive(Default)]
+pub(in crate::run) struct Why {
+    /// The grant that foresees the call, if one does.
+    grant: Option<usize>,
+    doubts: Vec<Doubt>,
+    /// What the organisation's policy wants looked at.
+    concerns: Vec<Concern>,
+}
+
+/// Returns a question that only the organisation's policy asks.
+pub(in crate::run) fn of_concerns(concerns: Vec<Concern>) -> Why {
+    Why { concerns, ..Why::default() }
+}
+
+impl Gate {
+    fn ask(grant: Option<usize>, doubts: Vec<Doubt>) -> Self {
+        Self::Ask(Why { grant, doubts, concerns: Vec::new() })
+    }
+
+    /// Puts what the policy wants looked at into the same question. What is refused is not asked about.
+    fn and(self, concerns: Vec<Concern>) -> Self {
+        match self {
+            Self::Pass if concerns.is_empty() => Self::Pass,
+            Self::Pass => Self::Ask(of_concerns(concerns)),
+            Self::Spend(grant) if concerns.is_empty() => Self::Spend(grant),
+            Self::Spend(grant) => Self::Ask(Why { grant: Some(grant), ..of_concerns(concerns) }),
+            Self::Ask(why) => Self::Ask(Why { concerns, ..why }),
+            Self::Refuse(message) => Self::Refuse(message),
+        }
+    }
 }
 
 impl Draft<'_> {
     /// Lets the calls of this turn pass, has people asked about them, or refuses them.
     pub(in crate::run) fn gate_calls(&mut self) {
         let definition = self.definition;
-        let Some(policy) = &definition.agent().containment else { return };
-        let trusted = Trusted::of(&self.state, definition.agent().system.as_str(), self.transcript);
+        self.adopt_policy();
+        let containment = definition.agent().containment.as_ref();
+        if containment.is_none() && self.policy.is_none() {
+            return;
+        }
+        let system = definition.agent().system.as_str();
+        let trusted = containment.map(|_| Trusted::of(&self.state, system, self.transcript));
         for id in self.open_calls() {
             let Some(call) = self.state.calls.get(&id) else { continue };
             let Some(held) = definition.held(&call.tool).filter(|_| !is_ours(&call.tool)) else {
                 continue;
             };
             let arguments = call.arguments().clone();
-            match gate(policy, &self.state, held, &arguments, &trusted) {
+            let concerns = match self.judge(held, &arguments) {
+                Verdict::Allow => Vec::new(),
+                Verdict::Ask(concerns) => concerns,
+                Verdict::Deny { rule, message } => {
+                    self.deny(id, rule, message);
+                    continue;
+                }
+            };
+            let gate = match (containment, &trusted) {
+                (Some(policy), Some(trusted)) => {
+                    gate(policy, &self.state, held, &arguments, trusted)
+                }
+                (Some(_) | None, _) => Gate::Pass,
+            };
+            match gate.and(concerns) {
                 Gate::Pass => {}
                 Gate::Spend(grant) => self.emit(Event::GrantSpent(GrantSpent { call: id, grant })),
-                Gate::Ask(grant, doubts) => self.ask(policy, id, held, &arguments, grant, doubts),
-                Gate::Refuse(message) => {
-                    let rule = UNPLANNED.to_owned();
-                    self.complete(id, Attempt(0), Outcome::Denied { rule, message }, 0);
-                }
+                Gate::Ask(why) => self.ask(id, held, &arguments, why),
+                Gate::Refuse(message) => self.deny(id, UNPLANNED.to_owned(), message),
             }
         }
     }
 
-    fn ask(
-        &mut self,
-        policy: &Containment,
-        call: CallId,
-        held: &Held,
-        arguments: &Value,
-        grant: Option<usize>,
-        doubts: Vec<Doubt>,
-    ) {
+    /// Has a person asked about a call.
+    pub(in crate::run) fn ask(&mut self, call: CallId, held: &Held, arguments: &Value, why: Why) {
+        let Why { grant, doubts, concerns } = why;
         let label = self.state.label();
         let digest = digest(&self.state, call, held, arguments);
         let people = held.tool.contract.people;
-        let expires = self.now.at.plus_ms(policy.expires_ms);
-        let request = ApprovalRequested { call, digest, label, grant, doubts, people, expires };
-        self.emit(Event::ApprovalRequested(request));
+        let containment = self.definition.agent().containment.unwrap_or_default();
+        let expires = self.now.at.plus_ms(containment.expires_ms);
+        self.emit(Event::ApprovalRequested(ApprovalRequested {
+            call,
+            digest,
+            label,
+            grant,
+            doubts,
+            policies: concerns,
+            people,
+            expires,
+        }));
     }
 }
 
@@ -111,7 +163,7 @@ fn gate(
         Fit::Foreseen(grant, _) if clean => Gate::Spend(grant),
         Fit::Foreseen(grant, doubts) => {
             let doubts = open(doubts);
-            if doubts.is_empty() { Gate::Spend(grant) } else { Gate::Ask(Some(grant), doubts) }
+            if doubts.is_empty() { Gate::Spend(grant) } else { Gate::ask(Some(grant), doubts) }
         }
         Fit::Unforeseen if clean => Gate::Pass,
         Fit::Unforeseen if authority.planned => {
@@ -120,7 +172,7 @@ fn gate(
         // There is no plan: what is known from trusted texts alone is nobody else's word.
         Fit::Unforeseen => {
             let doubts = open(unknown(arguments, trusted));
-            if doubts.is_empty() { Gate::Pass } else { Gate::Ask(None, doubts) }
+            if doubts.is_empty() { Gate::Pass } else { Gate::ask(None, doubts) }
         }
     }
 }
@@ -134,7 +186,7 @@ fn term(held: &Held, name: &str) -> ArgumentTerm {
 fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
     let why = format!("the plan does not foresee it: {why}");
     match policy.unplanned {
-        Unplanned::Ask => Gate::Ask(None, vec![Doubt { argument: String::new(), why }]),
+        Unplanned::Ask => Gate::ask(None, vec![Doubt { argument: String::new(), why }]),
         Unplanned::Refuse => Gate::Refuse(format!(
             "This call of `{tool}` is not made, because {why}. You have read what an outsider could have \
              written since, so that nothing can be added to it now. Go on with the calls that were \

@@ -1,7 +1,7 @@
 //! Containment: which calls of the model are made once it has read what nobody vouches for.
 //!
-//! In this order: what a rule of the project forbids is denied (`run/answer.rs`); what a grant covers is
-//! made; what a grant foresees and fills with what an attacker would want to choose is asked about; what
+//! In this order: what a rule of the project forbids is denied (`run/answer.rs`); what the organisation's
+//! policy forbids is denied, and what it wants asked is asked (`run/policy.rs`); what a grant covers is made; what a grant foresees and fills with what an attacker would want to choose is asked about; what
 //! no grant foresees is refused. Without a plan a call is made if all of it is known from trusted texts,
 //! and asked about otherwise. A model that has read nothing from outside is not compromised.
 
@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub(in crate::run) use self::gate::of_concerns;
 pub use self::plan::PLAN;
 pub(in crate::run) use self::plan::tool;
 use super::context::{RECORD, label_of as label_of_core};
@@ -22,6 +23,7 @@ use crate::agent::Agent;
 use crate::contract::Returns;
 use crate::event::{ApprovalAnswered, ApprovalRequested, CallCompleted, Decision, PlanMade};
 use crate::grant::Grant;
+use crate::ids::{CallId, Digest};
 use crate::label::Label;
 use crate::outcome::Outcome;
 
@@ -36,7 +38,16 @@ pub struct Authority {
     /// Values that a person vouched for: tool, argument, and the value as canonical JSON.
     pub endorsed: BTreeSet<(String, String, String)>,
     /// The questions that are open, and those who have said yes so far.
-    pub asked: BTreeMap<crate::ids::CallId, Asked>,
+    pub asked: BTreeMap<CallId, Asked>,
+    /// The organisation's policy that calls were last held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// The rules of the policy that people had the last word on, by call, until all calls are closed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cleared: BTreeMap<CallId, BTreeSet<String>>,
+    /// Whether calls that wait in a group may have passed another policy than this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outdated: bool,
 }
 
 /// A question to a person.
@@ -52,6 +63,12 @@ impl Authority {
         self.reads.extend(made.plan.reads.iter().cloned());
         let writes = made.plan.writes.iter();
         self.grants.extend(writes.map(|write| Grant { left: write.times, write: write.clone() }));
+    }
+
+    /// No call is left that was judged before.
+    pub(super) fn forget_verdicts(&mut self) {
+        self.cleared.clear();
+        self.outdated = false;
     }
 
     pub(super) fn spend(&mut self, grant: usize) {
@@ -76,8 +93,9 @@ impl Authority {
             Decision::Approved { .. } => {
                 asked.approved_by.insert(answered.by.clone());
                 let enough = asked.approved_by.len() >= asked.request.people.max(1) as usize;
-                if enough {
-                    self.asked.remove(&answered.call);
+                if enough && let Some(asked) = self.asked.remove(&answered.call) {
+                    let rules = asked.request.policies.into_iter().map(|concern| concern.rule);
+                    self.cleared.entry(answered.call).or_default().extend(rules);
                 }
                 enough
             }
@@ -128,6 +146,6 @@ impl Trust {
 
 /// Returns whether the core answers the calls of this tool itself, or reads for it what was labelled
 /// when it came.
-fn is_ours(tool: &str) -> bool {
+pub(in crate::run) fn is_ours(tool: &str) -> bool {
     [PLAN, RECORD, RECALL, COMMIT_GROUP, UNDO_GROUP].contains(&tool)
 }
