@@ -113,10 +113,10 @@ impl Policies {
         let by_id = self.by_id();
         let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
         let errors = result.validation_errors().map(|error| {
-            self.of_validator(&by_id, &error.policy_id().to_string(), Severity::Error, error)
+            self.of_validator(&by_id, error.policy_id().as_ref(), Severity::Error, error)
         });
         let warnings = result.validation_warnings().map(|warning| {
-            self.of_validator(&by_id, &warning.policy_id().to_string(), Severity::Warning, warning)
+            self.of_validator(&by_id, warning.policy_id().as_ref(), Severity::Warning, warning)
         });
         errors.chain(warnings).flatten().collect()
     }
@@ -133,7 +133,7 @@ impl Policies {
         found.severity = severity;
         found.policy = Some(rule.name.clone());
         if found.message.starts_with("policy is impossible") {
-            found.message = "it can never apply: no call of these tools fits it".to_owned();
+            found.message = String::from("it can never apply: no call of these tools fits it");
             found.help.get_or_insert_with(|| {
                 "`prusik policy schema` prints what calls look like".to_owned()
             });

@@ -81,9 +81,10 @@ impl<'a> Reader<'a> {
         for (name, property) in properties {
             let at = format!("{at}.{name}");
             self.fields += 1;
-            let read = match self.fields > FIELDS_MAX {
-                true => Err(format!("the tool has more than {FIELDS_MAX} of them")),
-                false => self.shape(property, &at, depth + 1),
+            let read = if self.fields > FIELDS_MAX {
+                Err(format!("the tool has more than {FIELDS_MAX} of them"))
+            } else {
+                self.shape(property, &at, depth + 1)
             };
             match read {
                 Ok((shape, nullable)) => {
@@ -192,9 +193,8 @@ fn types(schema: &Map<String, Value>) -> (Vec<&str>, bool) {
     let named: Vec<&str> = match schema.get("type") {
         Some(Value::String(name)) => vec![name],
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
-        Some(_) => Vec::new(),
         None if schema.contains_key("properties") => vec!["object"],
-        None => Vec::new(),
+        Some(_) | None => Vec::new(),
     };
     let nullable = named.contains(&"null");
     (named.into_iter().filter(|name| *name != "null").collect(), nullable)

@@ -122,10 +122,8 @@ impl Vocabulary {
             });
             actions.insert(name.clone(), json!({"appliesTo": applies}));
         }
-        let agent = match self.agents.is_empty() {
-            true => json!({}),
-            false => json!({"enum": self.agents}),
-        };
+        // An enumeration of nothing is none.
+        let agent = if self.agents.is_empty() { json!({}) } else { json!({"enum": self.agents}) };
         let servers: BTreeSet<&str> = self.servers().collect();
         let types = json!({"Agent": agent, "Server": {"enum": servers}});
         json!({"": {"entityTypes": types, "actions": actions}})
