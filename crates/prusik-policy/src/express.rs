@@ -72,6 +72,9 @@ impl Writer {
                     format!("{number} has more than four decimal places, or is too large")
                 })
             }
+            (Shape::Decimal, Value::String(text)) => amount(text)
+                .map(RestrictedExpression::new_decimal)
+                .ok_or_else(|| "it is not written as an amount, such as 184.20".to_owned()),
             (Shape::String, Value::String(text)) if text.len() <= TEXT_BYTES_MAX => {
                 Ok(RestrictedExpression::new_string(text.clone()))
             }
@@ -116,18 +119,31 @@ fn long(number: &Number) -> Option<i64> {
 
 /// Returns a number as the text of a decimal, which has four places behind the point at most.
 fn decimal(number: &Number) -> Option<String> {
-    const PLACES_MAX: usize = 4;
-    /// The largest whole part whose every fraction fits into 64 bits of ten-thousandths.
-    const WHOLE_MAX: u64 = 922_337_203_685_476;
     let text = match (number.as_i64(), number.as_u64()) {
         (Some(whole), _) => whole.to_string(),
         (None, Some(whole)) => whole.to_string(),
         // The shortest text that reads as the same number, and never with an exponent.
         (None, None) => number.as_f64()?.to_string(),
     };
-    let (whole, places) = text.split_once('.').unwrap_or((&text, "0"));
+    written(&text)
+}
+
+/// Returns an amount that is written as text, as the text of a decimal.
+fn amount(text: &str) -> Option<String> {
+    let is_plain = text.chars().all(|c| c.is_ascii_digit() || "-.".contains(c));
+    let has_ends = text.ends_with(|c: char| c.is_ascii_digit());
+    written(text).filter(|_| is_plain && has_ends)
+}
+
+fn written(text: &str) -> Option<String> {
+    const PLACES_MAX: usize = 4;
+    /// The largest whole part whose every fraction fits into 64 bits of ten-thousandths.
+    const WHOLE_MAX: u64 = 922_337_203_685_476;
+    let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
+    let is_digits = places.chars().all(|c| c.is_ascii_digit());
     let size: u64 = whole.strip_prefix('-').unwrap_or(whole).parse().ok()?;
-    (size <= WHOLE_MAX && places.len() <= PLACES_MAX).then(|| format!("{whole}.{places}"))
+    (size <= WHOLE_MAX && is_digits && places.len() <= PLACES_MAX)
+        .then(|| format!("{whole}.{places}"))
 }
 
 #[cfg(test)]
@@ -166,6 +182,27 @@ mod tests {
             (json!(i64::MIN), Some(i64::MIN)),
         ] {
             assert_eq!(long(&number(&value)), whole, "{value}");
+        }
+        for (text, decimal) in [
+            ("184.20", Some("184.20")),
+            ("7", Some("7.0")),
+            ("-0.5", Some("-0.5")),
+            ("007.5", Some("007.5")),
+            ("1.000,00", None),
+            ("1,5", None),
+            ("1e3", None),
+            ("٣", None),
+            ("5.", None),
+            (".5", None),
+            ("+5", None),
+            ("1.2.3", None),
+            ("1.-2", None),
+            (" 5", None),
+            ("", None),
+            ("-", None),
+            ("99999999999999999999999", None),
+        ] {
+            assert_eq!(amount(text).as_deref(), decimal, "{text}");
         }
     }
 }

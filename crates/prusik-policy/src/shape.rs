@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use prusik_core::agent::Tool;
+use prusik_core::grant::ArgumentKind;
 use serde_json::{Map, Value, json};
 
 /// How deep a schema is followed.
@@ -37,13 +39,23 @@ pub(crate) struct Omitted {
     pub why: String,
 }
 
-/// Returns the arguments of a tool as Cedar has them, by the schema that its calls are checked against.
-pub(crate) fn arguments(schema: &Value) -> (Record, Vec<Omitted>) {
-    let mut reader = Reader { root: schema, omitted: Vec::new(), fields: 0 };
-    let record = match reader.resolved(schema, 0) {
+/// Returns the arguments of a tool as Cedar has them, as the model fills them. What the contract calls
+/// money is a number, also where it is written as text.
+pub(crate) fn arguments(tool: &Tool) -> (Record, Vec<Omitted>) {
+    let schema = tool.declaration().input_schema;
+    let mut reader = Reader { root: &schema, omitted: Vec::new(), fields: 0 };
+    let mut record = match reader.resolved(&schema, 0) {
         Some(schema) => reader.record(schema, "args", 0),
         None => Record::new(),
     };
+    for (name, term) in &tool.contract.arguments {
+        if let Some(field) = record.get_mut(name)
+            && term.kind == ArgumentKind::Money
+            && field.shape == Shape::String
+        {
+            field.shape = Shape::Decimal;
+        }
+    }
     (record, reader.omitted)
 }
 

@@ -2,6 +2,7 @@
 
 use prusik_core::agent::{Agent, Containment, Tool};
 use prusik_core::contract::{Contract, EffectClass};
+use prusik_core::grant::{ArgumentKind, ArgumentTerm};
 use prusik_core::label::Label;
 use prusik_core::policy::{Concern, Policy as _, Question, Verdict};
 use serde_json::{Value, json};
@@ -49,8 +50,7 @@ fn agent() -> Agent {
 }
 
 fn vocabulary(agent: &Agent) -> Vocabulary {
-    let tools = agent.tools.iter().map(|tool| (tool.name.as_str(), &tool.input_schema));
-    Vocabulary::new([agent.name.clone()], tools)
+    Vocabulary::new([agent.name.clone()], &agent.tools)
 }
 
 fn parse(text: &str) -> Result<Policies, Vec<Finding>> {
@@ -203,6 +203,28 @@ fn what_cannot_be_put_into_cedars_terms_denies() {
     };
     assert_eq!([of("a secret"), of("none"), of(&long)], ["secret", "allowed", "secret"]);
     assert_eq!(judge(LIMIT, &json!({"amount": 1, "iban": long})), Verdict::Allow);
+}
+
+/// Money that is written as text is compared as a number if the contract calls it money.
+#[test]
+fn money_as_text_is_a_number() {
+    let mut agent = agent();
+    let pay = &mut agent.tools[0];
+    pay.input_schema["properties"]["amount"] = json!({"type": "string"});
+    pay.contract.arguments.insert("amount".to_owned(), ArgumentTerm::of(ArgumentKind::Money));
+    let enforced = parse(LIMIT).unwrap().enforced(&agent, &vocabulary(&agent)).unwrap();
+    for (amount, said) in [
+        ("500.00", "allowed"),
+        ("500.01", "limit"),
+        ("1000", "limit"),
+        ("1.000,00", "limit"),
+        ("1e9", "limit"),
+        ("", "limit"),
+    ] {
+        let args = self::pay(json!(amount));
+        let verdict = judge_as(&enforced, &agent, "bank__pay", &args, &Label::trusted());
+        assert_eq!(rule(&verdict), said, "{amount}");
+    }
 }
 
 #[test]
@@ -360,7 +382,8 @@ fn hostile_schemas_neither_break_the_schema_nor_hang() {
         ("g", json!(true)),
         ("h", json!({"properties": {"x": {"allOf": [{"type": "string"}, {"maxLength": 3}]}}})),
     ];
-    let all = Vocabulary::new([], tools.iter().map(|(name, schema)| (*name, schema)));
+    let all =
+        Vocabulary::new([], &tools.map(|(name, schema)| tool(name, EffectClass::Read, schema)));
     let text = all.schema_text().unwrap();
     assert!(cedar_policy::SchemaFragment::from_cedarschema_str(&text).is_ok(), "{text}");
     let policies = parse("forbid (principal, action, resource) when { context.tainted };").unwrap();

@@ -65,9 +65,9 @@ impl Policies {
     }
 }
 
-/// Returns what a tool's arguments are in Cedar's terms: as the model fills them.
+/// Returns what a tool's arguments are in Cedar's terms.
 fn shape_of(tool: &Tool) -> Record {
-    shape::arguments(&tool.declaration().input_schema).0
+    shape::arguments(tool).0
 }
 
 impl Enforced {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Schema, SchemaFragment};
+use prusik_core::agent::Tool;
 use prusik_core::contract::EffectClass;
 use serde_json::{Map, Value, json};
 
@@ -39,17 +40,15 @@ pub(crate) fn server_of(tool: &str) -> &str {
 }
 
 impl Vocabulary {
-    /// `tools` are those with the schemas that their calls are checked against, by the names that models
-    /// see.
     pub fn new<'a>(
         agents: impl IntoIterator<Item = String>,
-        tools: impl IntoIterator<Item = (&'a str, &'a Value)>,
+        tools: impl IntoIterator<Item = &'a Tool>,
     ) -> Self {
         let mut vocabulary = Self { agents: agents.into_iter().collect(), ..Self::default() };
-        for (name, schema) in tools {
-            let (record, omitted) = shape::arguments(schema);
-            let tool = name.to_owned();
-            vocabulary.servers.insert(server_of(name).to_owned());
+        for tool in tools {
+            let (record, omitted) = shape::arguments(tool);
+            let tool = tool.name.clone();
+            vocabulary.servers.insert(server_of(&tool).to_owned());
             vocabulary.tools.insert(tool.clone(), record);
             let notes = omitted.into_iter();
             let notes = notes.map(|of| Note { tool: tool.clone(), at: of.at, why: of.why });

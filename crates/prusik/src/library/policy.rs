@@ -65,15 +65,10 @@ impl Court {
     }
 
     fn made(&self, agent: &agent::Agent) -> Ready {
-        let tools: Vec<_> = agent
-            .tools
-            .iter()
-            .map(|tool| (tool.name.as_str(), tool.declaration().input_schema))
-            .collect();
         let programs = self.agents.iter().map(|agent| agent.name().to_owned());
         let declared = self.project.iter().flat_map(|project| project.agent_names());
         let names = programs.chain(declared).chain([agent.name.clone()]);
-        let mut vocabulary = Vocabulary::new(names, tools.iter().map(|(name, of)| (*name, of)));
+        let mut vocabulary = Vocabulary::new(names, &agent.tools);
         if let Some(project) = &self.project {
             vocabulary = project.with_what_is_elsewhere(vocabulary)?;
         }

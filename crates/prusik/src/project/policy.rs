@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use prusik_core::agent::Agent;
+use prusik_core::agent::Tool;
 use prusik_policy::{Finding, PolicyFile, Vocabulary};
 
 use super::error::{Place, ProjectError};
@@ -76,27 +76,24 @@ pub(crate) fn error(finding: &Finding) -> ProjectError {
 
 impl Project {
     /// Returns what policies can speak of where these are all tools that the servers have.
-    pub fn vocabulary(&self, tools: &[ListedTool], agents: &[Agent]) -> Vocabulary {
-        let declared: Vec<(&str, serde_json::Value)> = tools
+    pub fn vocabulary(&self, tools: &[ListedTool]) -> Vocabulary {
+        let offered: Vec<Tool> = tools
             .iter()
             .filter(|tool| tool.left_out.is_none())
-            .map(|tool| {
-                let name = tool.facts.name.as_str();
-                // A key that the runtime fills is nothing that a model says.
-                let held = agents.iter().find_map(|agent| agent.tool(name));
-                let schema = held.map_or_else(
-                    || tool.facts.input_schema.clone(),
-                    |held| held.declaration().input_schema,
-                );
-                (name, schema)
+            .map(|tool| Tool {
+                name: tool.facts.name.clone(),
+                description: tool.facts.description.clone(),
+                input_schema: tool.facts.input_schema.clone(),
+                output_schema: tool.facts.output_schema.clone(),
+                contract: self.contract_of(&tool.facts),
+                shown: true,
             })
             .collect();
         let left_out = tools.iter().filter(|tool| tool.left_out.is_some());
         let own = self.own.iter().map(|own| own.name.clone());
         let others = left_out.map(|tool| tool.facts.name.clone()).chain(own);
-        let built_in = BUILT_IN_TOOLS.map(str::to_owned);
-        let declared = declared.iter().map(|(name, schema)| (*name, schema));
-        Vocabulary::new(self.agent_names(), declared).with_others(others.chain(built_in))
+        let others = others.chain(BUILT_IN_TOOLS.map(str::to_owned));
+        Vocabulary::new(self.agent_names(), &offered).with_others(others)
     }
 
     pub(crate) fn agent_names(&self) -> impl Iterator<Item = String> {

@@ -11,9 +11,8 @@ use crate::cli::args::PolicyCommand;
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::put;
 use crate::cli::text::{Paint, counted, within_line};
-use crate::project::lock::LockDifference;
+use crate::project::Project;
 use crate::project::policy::POLICY_FOLDER;
-use crate::project::{Heard, Project};
 
 pub fn policy(place: &Place, command: &PolicyCommand) -> Result<Exit, Stopped> {
     let (project, mistakes) = Project::load_beside_policy(&place.root()?, Vec::new())?;
@@ -29,9 +28,7 @@ pub fn policy(place: &Place, command: &PolicyCommand) -> Result<Exit, Stopped> {
 /// Returns what policies can speak of, as the lock has it.
 fn vocabulary(project: &Project) -> Result<Vocabulary, Stopped> {
     let listed = assemble::locked(project)?;
-    let drift = LockDifference::default();
-    let (_, agents) = project.reviewed(&listed.tools, Heard::All, &drift)?;
-    Ok(project.vocabulary(&listed.tools, &agents))
+    Ok(project.vocabulary(&listed.tools))
 }
 
 fn check(place: &Place, project: &Project, mistakes: Vec<Finding>) -> Result<Exit, Stopped> {

@@ -151,16 +151,16 @@ async fn review(place: &Place, from: From) -> Result<Reviewed, Stopped> {
         From::Lock => LockDifference::default(),
     };
     let (agents, lint) = judged(&project, &listed, &drift)?;
-    check_policies(&project, &listed, &agents)?;
+    check_policies(&project, &listed)?;
     Ok(Reviewed { project, agents, lint, listed })
 }
 
 /// Fails if the organisation's policies cannot hold where these tools are.
-fn check_policies(project: &Project, listed: &Listed, agents: &[Agent]) -> Result<(), Stopped> {
+fn check_policies(project: &Project, listed: &Listed) -> Result<(), Stopped> {
     if project.policies().is_empty() {
         return Ok(());
     }
-    let mut vocabulary = project.vocabulary(&listed.tools, agents);
+    let mut vocabulary = project.vocabulary(&listed.tools);
     if listed.problem.is_some() {
         let servers = project.servers().map(|server| server.name.clone());
         vocabulary = vocabulary.with_unheard(servers);
