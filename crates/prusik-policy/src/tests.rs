@@ -286,11 +286,14 @@ fn what_is_wrong_is_told_with_its_place_and_the_way_out() {
         ("forbid (principal, action, resource == Server::\"bnk\");", "did you mean `bank`?"),
         ("forbid (principal == User::\"ann\", action, resource);", "nothing of the type `User`"),
         (
-            "forbid (principal, action == Action::\"bank__pay\", resource)\nwhen { context.args.amuont == decimal(\"1.0\") };",
-            "policy/a.cedar:2:8: attribute `args.amuont` in context for Action::\"bank__pay\" not found\n  help: did you mean `amount`?",
+            "forbid (principal, action == Action::\"bank__pay\", resource)\n\
+             when { context.args.amuont == decimal(\"1.0\") };",
+            "policy/a.cedar:2:8: attribute `args.amuont` in context for Action::\"bank__pay\" not found\n  \
+             help: did you mean `amount`?",
         ),
         (
-            "forbid (principal, action == Action::\"bank__pay\", resource) when { context.args.fee == decimal(\"1.0\") };",
+            "forbid (principal, action == Action::\"bank__pay\", resource)\n\
+             when { context.args.fee == decimal(\"1.0\") };",
             "say `context.args has …",
         ),
         (
@@ -373,7 +376,9 @@ fn hostile_schemas_neither_break_the_schema_nor_hang() {
         ("d", json!({"properties": many})),
         (
             "e",
-            json!({"properties": {"__cedar::Long": {"type": "string"}, "\"\n//": {"type": "integer"}, "": {"const": 1}}}),
+            json!({"properties": {
+                "__cedar::Long": {"type": "string"}, "\"\n//": {"type": "integer"}, "": {"const": 1},
+            }}),
         ),
         (
             "f\"::x",
@@ -403,7 +408,8 @@ fn a_thousand_policies_are_one_verdict() {
     let text: String = (0..1_000)
         .map(|i| {
             format!(
-                "@id(\"p{i}\") forbid (principal, action == Action::\"bank__pay\", resource) when {{ context.args.iban == \"X{i}\" }};\n"
+                "@id(\"p{i}\") forbid (principal, action == Action::\"bank__pay\", resource)\n\
+                 when {{ context.args.iban == \"X{i}\" }};\n"
             )
         })
         .collect();

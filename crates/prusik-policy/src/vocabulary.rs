@@ -101,7 +101,8 @@ impl Vocabulary {
     }
 
     pub(crate) fn tool_names(&self) -> impl Iterator<Item = &str> {
-        self.tools.keys().chain(&self.others).map(String::as_str)
+        let others = self.others.iter().filter(|name| !self.tools.contains_key(*name));
+        self.tools.keys().chain(others).map(String::as_str)
     }
 
     fn to_json(&self) -> Value {

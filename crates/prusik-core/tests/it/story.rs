@@ -420,7 +420,7 @@ fn line(event: &Event) -> String {
             e.grant,
             e.label.words(),
             json!(e.doubts),
-            e.policies.iter().map(|of| format!("; {}: {}", of.rule, of.why)).collect::<String>()
+            e.policies.iter().fold(String::new(), |all, of| all + "; " + &of.rule + ": " + &of.why)
         ),
         Event::PolicyAdopted(e) => {
             let policy = e.policy.map(|policy| policy.to_string()[..8].to_owned());

@@ -1,7 +1,8 @@
 //! Containment: which calls of the model are made once it has read what nobody vouches for.
 //!
 //! In this order: what a rule of the project forbids is denied (`run/answer.rs`); what the organisation's
-//! policy forbids is denied, and what it wants asked is asked (`run/policy.rs`); what a grant covers is made; what a grant foresees and fills with what an attacker would want to choose is asked about; what
+//! policy forbids is denied, and what it wants asked is asked (`run/policy.rs`); what a grant covers is
+//! made; what a grant foresees and fills with what an attacker would want to choose is asked about; what
 //! no grant foresees is refused. Without a plan a call is made if all of it is known from trusted texts,
 //! and asked about otherwise. A model that has read nothing from outside is not compromised.
 
