@@ -96,8 +96,8 @@ fn rule(verdict: &Verdict) -> &str {
     }
 }
 
-fn pay(amount: Value) -> Value {
-    json!({"amount": amount, "iban": "DE1", "urgent": 1})
+fn pay(amount: impl Into<Value>) -> Value {
+    json!({"amount": amount.into(), "iban": "DE1", "urgent": 1})
 }
 
 const LIMIT: &str = r#"
@@ -405,14 +405,14 @@ fn digests_tell_policies_apart() {
 
 #[test]
 fn a_thousand_policies_are_one_verdict() {
-    let text: String = (0..1_000)
-        .map(|i| {
-            format!(
-                "@id(\"p{i}\") forbid (principal, action == Action::\"bank__pay\", resource)\n\
-                 when {{ context.args.iban == \"X{i}\" }};\n"
-            )
-        })
-        .collect();
+    let rule_of = |i: usize| {
+        format!(
+            "@id(\"p{i}\") forbid (principal, action == Action::\"bank__pay\", resource)\n\
+             when {{ context.args.iban == \"X{i}\" }};"
+        )
+    };
+    let text: Vec<String> = (0..1_000).map(rule_of).collect();
+    let text = text.join("\n");
     let enforced = enforced(&text);
     let of = |iban: &str| {
         let args = json!({"amount": 1, "iban": iban});
