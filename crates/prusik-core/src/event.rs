@@ -15,7 +15,9 @@ use crate::label::Label;
 use crate::message::Block;
 use crate::model::{ModelError, StopReason, Usage};
 use crate::outcome::{Failure, Outcome};
-pub use contain::{ApprovalAnswered, ApprovalRequested, Decision, GrantSpent, PlanMade};
+pub use contain::{
+    ApprovalAnswered, ApprovalRequested, Decision, GrantSpent, PlanMade, PolicyAdopted,
+};
 pub use context::{
     CompactHow, CompactReason, CompactionRequested, CompactionStarted, ContextCompacted,
     EntryRecorded, Invariant, NamedHandle, RefusedSummary, Replaced, Summary, SummaryAnswered,
@@ -77,6 +79,8 @@ pub enum Event {
     PlanMade(PlanMade),
     /// A call was made that a grant covers.
     GrantSpent(GrantSpent),
+    /// Calls are held to another policy of the organisation from now on.
+    PolicyAdopted(PolicyAdopted),
     /// A person is asked whether a call may be made.
     ApprovalRequested(ApprovalRequested),
     /// A person answered that.

@@ -39,6 +39,7 @@ pub mod message;
 pub mod model;
 pub mod outcome;
 pub mod outline;
+pub mod policy;
 pub mod record;
 pub mod run;
 pub mod schema;

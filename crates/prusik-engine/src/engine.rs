@@ -8,6 +8,7 @@ use prusik_core::budget::Budget;
 use prusik_core::event::Event;
 use prusik_core::ids::{CallId, Digest, RunId, Seq};
 use prusik_core::input::{Input, Now, Rejected};
+use prusik_core::policy::Policy;
 use prusik_core::record::JournalError;
 use prusik_core::run::{Definition, ForkError, Run, Sealed, Status, Step, fork};
 use prusik_store::{Append, Lease, Pending, Snapshot, Store, StoreError};
@@ -35,9 +36,13 @@ pub enum EngineError {
     Fork(#[from] ForkError),
 }
 
+/// Finds the organisation's policy that an agent's calls are held to now, if there is one.
+pub type PolicyOf = Arc<dyn Fn(&Agent) -> Option<Arc<dyn Policy>> + Send + Sync>;
+
 /// Drives runs that live in one store.
 #[derive(Clone)]
 pub struct Engine {
+    policy: PolicyOf,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     definitions: Arc<Mutex<BTreeMap<Digest, Arc<Definition>>>>,
@@ -87,7 +92,12 @@ impl Engine {
 
     /// Returns an engine whose time, chance and names come from `clock`.
     pub fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, definitions: Arc::default() }
+        Self { store, clock, definitions: Arc::default(), policy: Arc::new(|_| None) }
+    }
+
+    /// Holds every run that is started or opened from now on to a policy of the organisation.
+    pub fn with_policy(self, policy: PolicyOf) -> Self {
+        Self { policy, ..self }
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -201,7 +211,8 @@ impl Engine {
         Ok((held, writes))
     }
 
-    fn hold(&self, run: Run, claim: Claim) -> Held {
+    fn hold(&self, mut run: Run, claim: Claim) -> Held {
+        run.hold_to((self.policy)(run.definition().agent()));
         let durable = run.head().seq;
         let clock = Arc::clone(&self.clock);
         Held { claim, clock, run, durable, snapshot_at: durable, abandoned: false }

@@ -13,4 +13,4 @@ mod row;
 
 pub use clock::{Clock, SystemClock, new_run_id, now};
 pub use driver::{Command, Controls, Notice, Observer, World};
-pub use engine::{Engine, EngineError, Held};
+pub use engine::{Engine, EngineError, Held, PolicyOf};

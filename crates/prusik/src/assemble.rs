@@ -126,7 +126,10 @@ pub async fn listed(project: &Project) -> Result<Listed, Error> {
 
 /// Returns the tools of a project as its lock has them, and the built-in ones. No server is started.
 pub fn locked(project: &Project) -> Result<Listed, Error> {
-    let lock = Lock::read(project.root()).map_err(ProjectErrors::from)?.ok_or_else(|| {
+    let lock = Lock::read(project.root()).map_err(ProjectErrors::from)?;
+    // Without a server there is nothing that a lock could hold.
+    let nothing = || project.servers().next().is_none().then(|| Lock::of([], []));
+    let lock = lock.or_else(nothing).ok_or_else(|| {
         let error = ProjectError::of_file(LOCK_FILE, "there is no such file");
         let help = "`prusik lock` asks the servers and writes it";
         Error::from(error.with_help(help))

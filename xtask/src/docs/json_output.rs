@@ -78,6 +78,7 @@ fn commands() -> Vec<(&'static str, Vec<Object>)> {
         ("`lint` and `check`", reviewed()),
         ("`certify`", certified()),
         ("`lock`", vec![locked()]),
+        ("`policy check`", judged()),
         ("`chaos`", vec![disturbed()]),
     ]
 }
@@ -357,6 +358,7 @@ fn asked() -> Vec<Object> {
                 "run": run(), "call": CALL, "question": Digest::of(b"question"), "tool": "bank__pay",
                 "arguments": {"iban": "GB72EXPL00999912345678"}, "effect": "write", "can_be_undone": true,
                 "label": Label::of("read"), "doubts": [{"argument": "iban", "why": "it says who is affected"}],
+                "policies": [{"rule": "large", "why": "is this payment expected?"}],
                 "expires_ms": AT, "people": 1, "approved_by": [],
                 "origins": [{"argument": "iban", "from": "first seen in what read returned (call 2.1)"}],
             }),
@@ -370,6 +372,7 @@ fn asked() -> Vec<Object> {
                 ("can_be_undone", "Whether its contract says how it is undone"),
                 ("label", "The untrusted sources that the model had read"),
                 ("doubts", "What to look at: an argument, empty for the call itself, and why"),
+                ("policies", "What the organisation's policy asks, by its names"),
                 ("expires_ms", "When the question is void"),
                 ("people", "How many people must say yes"),
                 ("approved_by", "Who has said so"),
@@ -488,6 +491,32 @@ fn locked() -> Object {
             ("written", "Whether the lock was written: not with `--check`, nor if nothing changed"),
         ],
     }
+}
+
+fn judged() -> Vec<Object> {
+    vec![
+        Object {
+            when: "For each mistake in a policy",
+            example: json!({"finding": {
+                "severity": "error", "file": "policy/pay.cedar", "line": 2, "column": 30, "policy": "limit",
+                "text": "Action::\"bank__pya\"", "message": "there is no tool `bank__pya`",
+                "help": "did you mean `bank__pay`?",
+            }}),
+            keys: &[(
+                "finding",
+                "Where it stands, in which policy, which words are meant, what is wrong with them, and the way \
+                 out; `severity` is `error` or `warning`, and nothing begins under an error",
+            )],
+        },
+        Object {
+            when: "One object at the end",
+            example: json!({"policies": 12, "findings": 1}),
+            keys: &[
+                ("policies", "How many policies there are, none if a file of them cannot be read"),
+                ("findings", "How many mistakes were told"),
+            ],
+        },
+    ]
 }
 
 fn disturbed() -> Object {

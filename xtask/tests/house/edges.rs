@@ -6,11 +6,12 @@ use serde_json::Value;
 use crate::metadata;
 
 /// Each crate, and the crates of the workspace that it may depend on.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("prusik-core", &[]),
     ("prusik-check", &["prusik-core"]),
     ("prusik-store", &["prusik-core"]),
     ("prusik-model", &["prusik-core"]),
+    ("prusik-policy", &["prusik-core"]),
     ("prusik-tool", &["prusik-core"]),
     ("prusik-macros", &[]),
     ("prusik-engine", &["prusik-core", "prusik-model", "prusik-store", "prusik-tool"]),
@@ -22,6 +23,7 @@ const EDGES: [(&str, &[&str]); 10] = [
             "prusik-engine",
             "prusik-macros",
             "prusik-model",
+            "prusik-policy",
             "prusik-store",
             "prusik-tool",
         ],

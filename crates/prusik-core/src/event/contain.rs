@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::grant::{Doubt, Plan};
 use crate::ids::{CallId, Digest};
 use crate::label::Label;
+use crate::policy::Concern;
 
 /// The model laid down what it will do, before it read anything from outside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,13 @@ pub struct GrantSpent {
     pub grant: usize,
 }
 
+/// Calls are held to another policy of the organisation from now on, or to none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyAdopted {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+}
+
 /// A person is asked whether a call may be made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApprovalRequested {
@@ -36,6 +44,9 @@ pub struct ApprovalRequested {
     pub grant: Option<usize>,
     /// What to look at.
     pub doubts: Vec<Doubt>,
+    /// What the organisation's policy wants looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Concern>,
     /// How many people must say yes.
     pub people: u32,
     /// When the question is void, in milliseconds since 1970.

@@ -96,6 +96,7 @@ impl Changes {
             | Event::GrantSpent(_)
             | Event::ApprovalRequested(_)
             | Event::ApprovalAnswered(_)
+            | Event::PolicyAdopted(_)
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)
             | Event::SummaryAnswered(_)

@@ -24,6 +24,7 @@ use crate::input::{Now, Rejected};
 use crate::message::Blob;
 use crate::model::{ModelError, ModelErrorKind};
 use crate::outcome::kind;
+use crate::policy::Policy;
 
 /// The longest that a provider's `retry-after` is waited for; a longer one parks the run.
 pub(super) const RETRY_AFTER_MS_MAX: u64 = 10 * 60 * 1000;
@@ -47,6 +48,8 @@ pub(super) struct Draft<'a> {
     pub changes: Option<&'a Changes>,
     /// The messages before this step, if they have been read.
     pub transcript: Option<&'a Transcript>,
+    /// The organisation's policy.
+    pub policy: Option<&'a dyn Policy>,
 }
 
 impl Draft<'_> {
@@ -193,6 +196,9 @@ impl Draft<'_> {
 
     /// Starts the calls whose turn it is; false if none is.
     pub fn start_calls(&mut self) -> bool {
+        if self.judge_anew() {
+            return true;
+        }
         let ready = self.ready_calls();
         if ready.is_empty() {
             return false;

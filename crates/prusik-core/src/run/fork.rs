@@ -159,6 +159,7 @@ fn note_write(definition: &Definition, run: Option<&Run>, event: &Event, writes:
         | Event::GrantSpent(_)
         | Event::ApprovalRequested(_)
         | Event::ApprovalAnswered(_)
+        | Event::PolicyAdopted(_)
         | Event::CompactionRequested(_)
         | Event::CompactionStarted(_)
         | Event::SummaryAnswered(_)

@@ -163,6 +163,11 @@ impl Closing {
         }
     }
 
+    /// Returns the call of the model that a call of this closing is made for; any other stands for itself.
+    pub fn made_for(&self, call: CallId) -> CallId {
+        self.open.get(&call).copied().unwrap_or(call)
+    }
+
     /// Returns what stays if nothing more is undone.
     fn left(&self) -> Vec<Kept> {
         self.kept.iter().cloned().chain(given_up(&self.open)).collect()

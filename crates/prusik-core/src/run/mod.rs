@@ -14,6 +14,7 @@ mod definition;
 mod failed;
 mod fork;
 mod group;
+mod policy;
 mod program;
 mod recall;
 mod reply;
@@ -50,6 +51,7 @@ use crate::ids::{Attempt, CallId, Digest, RunId, Seq, Timestamp};
 use crate::input::{Input, Now, Rejected};
 use crate::message::Blob;
 use crate::model::{ModelRequest, Purpose};
+use crate::policy::Policy;
 use crate::record::{Head, JournalError, Record};
 use decide::Draft;
 
@@ -68,6 +70,8 @@ pub struct Run {
     stop: Option<Stop>,
     /// Loaded from its journal, and what the last driver left open is not taken care of yet.
     unrecovered: bool,
+    /// The organisation's policy. It is no part of the journal: what comes of it is.
+    policy: Option<Arc<dyn Policy>>,
 }
 
 /// Why nothing new is begun. Not journaled: what comes of it is.
@@ -155,6 +159,7 @@ impl Run {
             aborts: Vec::new(),
             stop: None,
             unrecovered: false,
+            policy: None,
         }
     }
 
@@ -197,6 +202,7 @@ impl Run {
             aborts: Vec::new(),
             stop: None,
             unrecovered: true,
+            policy: None,
         };
         run.follow(records)?;
         Ok(Some(run))
@@ -230,6 +236,11 @@ impl Run {
             state: self.state.clone(),
         };
         (self.head, serde_json::to_vec(&bytes).expect("a state is plain data"))
+    }
+
+    /// Holds the run's calls to a policy of the organisation from now on, or to none.
+    pub fn hold_to(&mut self, policy: Option<Arc<dyn Policy>>) {
+        self.policy = policy;
     }
 
     pub fn state(&self) -> &State {
@@ -267,6 +278,7 @@ impl Run {
             stop: self.stop.as_ref(),
             changes: self.changes.as_ref(),
             transcript: self.transcript.as_ref(),
+            policy: self.policy.as_deref(),
         };
         // Whatever comes first after a load, calls that the last driver left open come before it.
         if self.unrecovered && !matches!(input, Input::Recovered { .. }) {

@@ -184,6 +184,7 @@ impl AgentLoop {
             | Event::GrantSpent(_)
             | Event::ApprovalRequested(_)
             | Event::ApprovalAnswered(_)
+            | Event::PolicyAdopted(_)
             | Event::CompactionRequested(_)
             | Event::RunFinished(_) => {}
         }

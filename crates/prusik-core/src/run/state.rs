@@ -204,6 +204,7 @@ impl State {
             | Event::GrantSpent(_)
             | Event::ApprovalRequested(_)
             | Event::ApprovalAnswered(_)
+            | Event::PolicyAdopted(_)
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)
             | Event::SummaryAnswered(_)
@@ -260,6 +261,10 @@ impl State {
                 }
             }
             Event::ApprovalAnswered(answered) => self.approval_answered(answered),
+            Event::PolicyAdopted(adopted) => {
+                self.authority.policy = adopted.policy;
+                self.authority.outdated |= self.groups.values().any(OpenGroup::is_open);
+            }
             Event::GroupClosingStarted(closing) => {
                 for call in &closing.calls {
                     self.draw_on(&Label::of(&call.tool));
@@ -354,6 +359,7 @@ impl State {
             | Event::GrantSpent(_)
             | Event::ApprovalRequested(_)
             | Event::ApprovalAnswered(_)
+            | Event::PolicyAdopted(_)
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)
             | Event::SummaryAnswered(_)
@@ -516,6 +522,9 @@ impl State {
         if !is_ending && self.calls.values().all(|call| call.stage == Stage::Done) {
             let any_started = self.calls.values().any(|call| call.attempts > 0 || call.heeded);
             self.calls.clear();
+            if !self.groups.values().any(OpenGroup::is_open) {
+                self.authority.forget_verdicts();
+            }
             match &mut self.program {
                 Program::Agent(agent) => agent.calls_closed(any_started),
                 Program::Compensation(compensation) => compensation.calls_closed(),

@@ -184,6 +184,7 @@ impl Transcript {
             | Event::GrantSpent(_)
             | Event::ApprovalRequested(_)
             | Event::ApprovalAnswered(_)
+            | Event::PolicyAdopted(_)
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)
             | Event::SummaryAnswered(_)
@@ -379,6 +380,7 @@ pub(super) fn ends_asking(event: &Event) -> bool {
         | Event::GrantSpent(_)
         | Event::ApprovalRequested(_)
         | Event::ApprovalAnswered(_)
+        | Event::PolicyAdopted(_)
         | Event::CompactionRequested(_)
         | Event::RunFinished(_) => false,
     }

@@ -8,6 +8,7 @@ mod endings;
 mod failures;
 mod groups;
 mod labels;
+mod policy;
 mod recovery;
 mod undo;
 

@@ -414,13 +414,18 @@ fn line(event: &Event) -> String {
         Event::PlanMade(e) => format!("plan: {}", json!(e.plan)),
         Event::GrantSpent(e) => format!("{} is covered by grant {}", e.call, e.grant),
         Event::ApprovalRequested(e) => format!(
-            "{} asks {} people, grant {:?}, label {}: {}",
+            "{} asks {} people, grant {:?}, label {}: {}{}",
             e.call,
             e.people,
             e.grant,
             e.label.words(),
-            json!(e.doubts)
+            json!(e.doubts),
+            e.policies.iter().fold(String::new(), |all, of| all + "; " + &of.rule + ": " + &of.why)
         ),
+        Event::PolicyAdopted(e) => {
+            let policy = e.policy.map(|policy| policy.to_string()[..8].to_owned());
+            format!("held to policy {}", policy.as_deref().unwrap_or("-"))
+        }
         Event::ApprovalAnswered(e) => {
             format!("{} answered by {}: {}", e.call, e.by, json!(e.decision))
         }

@@ -415,6 +415,7 @@ impl Folding {
             | Event::GrantSpent(_)
             | Event::ApprovalRequested(_)
             | Event::ApprovalAnswered(_)
+            | Event::PolicyAdopted(_)
             // What stands for old turns was made of them, and they are all here.
             | Event::CompactionRequested(_)
             | Event::CompactionStarted(_)

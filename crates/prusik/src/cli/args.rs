@@ -112,6 +112,11 @@ pub enum Command {
     Check(CheckArgs),
     /// Write down what the servers say of their tools, for a review in a pull request
     Lock(LockArgs),
+    /// Look at the organisation's policy, `policy/*.cedar`
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Run a project many times under faults and compare each run with an undisturbed one
     Chaos(ChaosArgs),
     /// Find out whether a tool server tells the truth about its effects
@@ -447,6 +452,14 @@ pub struct CheckArgs {
     /// Write the report as a page into this file, too
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Compare the policies with the tools in prusik.lock; no server is started
+    Check,
+    /// Print what policies can speak of, as a schema for Cedar's own editors and tools
+    Schema,
 }
 
 #[derive(Debug, Args)]

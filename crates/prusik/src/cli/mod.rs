@@ -82,6 +82,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stopped> {
         Command::Lint(args) => commands::review::lint(&place, &args).await,
         Command::Check(args) => commands::review::check(&place, &args).await,
         Command::Lock(args) => commands::lock::lock(&place, &args).await,
+        Command::Policy { command } => commands::policy::policy(&place, &command),
         Command::Chaos(args) => commands::chaos::chaos(&place, args).await,
         Command::Certify(args) => commands::certify::certify(&place, args).await,
         Command::Demo(args) => commands::demo::demo(args).await,

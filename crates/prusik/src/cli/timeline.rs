@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prusik_core::event::{
-    CloseHow, CompactHow, ContextCompacted, Decision, Event, Found, GroupClosingStarted, Kept,
-    ParkReason, PlannedCall, PromptReason, Resolver, Verdict,
+    ApprovalRequested, CloseHow, CompactHow, ContextCompacted, Decision, Event, Found,
+    GroupClosingStarted, Kept, ParkReason, PlannedCall, PromptReason, Resolver, Verdict,
 };
-use prusik_core::grant::Doubt;
 use prusik_core::ids::{CallId, Timestamp, Turn};
 use prusik_core::ledger::Author;
 use prusik_core::message::ToolInput;
@@ -35,6 +34,8 @@ struct Called {
 /// Characters of arguments and messages that fit beside the rest of a line.
 const ARGUMENT_CHARS: usize = 72;
 const MESSAGE_CHARS: usize = 160;
+/// As much of a digest as tells it from others.
+const DIGEST_CHARS: usize = 12;
 
 impl Timeline {
     pub fn new(definition: Arc<Definition>, paint: Paint) -> Self {
@@ -144,8 +145,12 @@ impl Timeline {
                 "  ? {} {} asks: {}",
                 request.call,
                 self.name(request.call),
-                one_line(&doubts(&request.doubts), MESSAGE_CHARS)
+                one_line(&reasons(request), MESSAGE_CHARS)
             ))],
+            Event::PolicyAdopted(adopted) => vec![paint.dim(&match &adopted.policy {
+                Some(policy) => format!("  held to policy {}", &policy.to_string()[..DIGEST_CHARS]),
+                None => "  held to no policy any more".to_owned(),
+            })],
             Event::ApprovalAnswered(answered) => vec![paint.cyan(&format!(
                 "  ? {} {} {} {}",
                 answered.call,
@@ -386,12 +391,14 @@ fn written(input: &ToolInput) -> String {
 }
 
 /// Returns what is to be looked at in a call.
-pub fn doubts(doubts: &[Doubt]) -> String {
-    let told = doubts.iter().map(|doubt| match doubt.argument.as_str() {
+pub fn reasons(request: &ApprovalRequested) -> String {
+    let doubts = request.doubts.iter().map(|doubt| match doubt.argument.as_str() {
         "" => doubt.why.clone(),
         argument => format!("`{argument}`: {}", doubt.why),
     });
-    told.collect::<Vec<_>>().join("; ")
+    let policies = request.policies.iter();
+    let policies = policies.map(|of| format!("the policy `{}` asks: {}", of.rule, of.why));
+    doubts.chain(policies).collect::<Vec<_>>().join("; ")
 }
 
 fn decided(decision: &Decision) -> &'static str {

@@ -398,6 +398,10 @@ impl Parts {
         self.summarizer.as_ref()
     }
 
+    pub(crate) fn server_names(&self) -> impl Iterator<Item = String> {
+        self.said.servers.iter().map(|server| server.name().to_owned())
+    }
+
     pub(crate) fn own(&self) -> &[OwnTool] {
         &self.own
     }

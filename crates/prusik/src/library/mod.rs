@@ -5,6 +5,7 @@ mod context;
 mod error;
 mod failure;
 mod model;
+mod policy;
 mod prusik;
 mod review;
 mod run;

@@ -13,11 +13,13 @@ use prusik_core::model::Purpose;
 use prusik_core::run::{Changes, Program, Status, undo_preview};
 use prusik_engine::{Engine, EngineError, Held, World, now};
 use prusik_model::ModelConfig;
+use prusik_policy::{Policies, PolicyFile};
 use prusik_store::{Filter, MemoryStore, RunRow, Signal, SqliteStore, Store, StoreError};
 
 use super::agent::Agent;
 use super::error::Error;
 use super::model::Model;
+use super::policy::{self, Court};
 use super::run::{Run, Standing};
 use super::tool::RustTool;
 use super::workshop::{Asks, Connected, Home, Models, OwnTool, Tell, Tools, Workshop, world};
@@ -37,6 +39,9 @@ pub struct Prusik {
     home: Option<Home>,
     by: String,
     tell: Arc<dyn Fn(String) + Send + Sync>,
+    /// Those of the project, and those of the program.
+    policies: Policies,
+    court: Arc<Court>,
 }
 
 /// A project, and the tools of the program that its agents may hold.
@@ -130,14 +135,42 @@ impl Prusik {
         project: Option<Declared>,
     ) -> Result<Self, Error> {
         let engine = Engine::with_clock(fault::store(store)?, fault::clock()?);
-        let (agents, by) = (BTreeMap::new(), person());
-        Ok(Self { engine, agents, project, home, by, tell: Arc::new(|_| ()) })
+        let declared = project.as_ref().map(|declared| Arc::clone(&declared.project));
+        let policies = declared.as_ref().map(|project| project.policies().clone());
+        let policies = policies.unwrap_or_default();
+        let court = Arc::new(Court::new(declared, [], policies.clone()));
+        let (agents, by, tell) = (BTreeMap::new(), person(), Arc::new(|_: String| ()));
+        Ok(Self { engine, agents, project, home, by, tell, policies, court }.with_court())
+    }
+
+    /// Has every run held to the policies that there are now, for the agents that there are.
+    fn with_court(mut self) -> Self {
+        let project = self.project.as_ref().map(|declared| Arc::clone(&declared.project));
+        let agents = self.agents.values().cloned();
+        let court = Arc::new(Court::new(project, agents, self.policies.clone()));
+        self.court = Arc::clone(&court);
+        let policy_of = Arc::new(move |agent: &agent::Agent| court.policy_or_denial(agent));
+        self.engine = self.engine.with_policy(policy_of);
+        self
     }
 
     /// Adds an agent. It replaces one of the same name, a project's as well.
     pub fn with(mut self, agent: Agent) -> Self {
         self.agents.insert(agent.name().to_owned(), agent);
-        self
+        self.with_court()
+    }
+
+    /// Adds policies of the organisation, in Cedar: every call of every agent is held to them, as to those
+    /// of the project. `name` is what they are called where they are told of, such as a file's name.
+    pub fn policy(
+        mut self,
+        name: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Result<Self, Error> {
+        let file = PolicyFile { name: name.into(), text: text.into() };
+        let policies = Policies::parse(self.policies.files().chain([file]));
+        self.policies = policies.map_err(|found| policy::errors(&found))?;
+        Ok(self.with_court())
     }
 
     /// Sets who gives the words that are journaled; the user of this process if nobody does.
@@ -190,6 +223,10 @@ impl Prusik {
         }
         let Assembled { definition, world, tools } = self.fresh(agent.into()).await?;
         let budget = definition.budget.raised(&ceilings);
+        if let Err(errors) = self.court.policy_of(&definition) {
+            tools.shutdown().await;
+            return Err(errors.into());
+        }
         match self.engine.start(definition, task, budget).await {
             Ok(held) => Ok(self.run(held, world, tools, Vec::new())),
             Err(error) => {
@@ -220,6 +257,7 @@ impl Prusik {
         // not performed would come into doubt.
         let prepared = async {
             let inputs = self.words(&held, word)?;
+            self.court.policy_of(held.run().definition().agent())?;
             // What was killed while it was undone goes on without a model.
             let asks = match &held.run().state().program {
                 Program::Agent(_) if held.run().state().is_ending() => Asks::ToolsAlone,
@@ -378,6 +416,12 @@ impl Prusik {
         decision: Decision,
     ) -> Result<Vec<CallId>, Error> {
         let mut held = self.engine.open(run).await?;
+        if let (Decision::Approved { .. }, Err(errors)) =
+            (&decision, self.court.policy_of(held.run().definition().agent()))
+        {
+            held.release().await?;
+            return Err(errors.into());
+        }
         let by = self.by.clone();
         let decided = self.change(&mut held, Input::Decided { call, digest, by, decision }).await;
         let run = held.release().await?;

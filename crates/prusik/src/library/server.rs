@@ -49,6 +49,10 @@ impl McpServer {
         Self { name: name.into(), wire, start_timeout_ms: None, breaker: None, sandbox: None }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A server that speaks streamable HTTP. Its tools are called `name__tool`.
     pub fn http(name: impl Into<String>, url: impl Into<String>) -> Self {
         let wire = Wire::Http { url: url.into(), headers: Secrets::new() };

@@ -3,6 +3,7 @@
 mod approvals;
 mod bank;
 mod context;
+mod policy;
 mod refused;
 mod runs;
 mod tools;

@@ -1,7 +1,7 @@
 //! A project folder: loaded into typed values, or refused with every mistake at its place.
 //!
-//! [`Project::load`] reads `prusik.yaml`, `agents/*.md`, `.mcp.json` and `AGENTS.md` and checks
-//! all that can be checked without starting anything. [`Project::agent_definition`] checks the rest
+//! [`Project::load`] reads `prusik.yaml`, `agents/*.md`, `policy/*.cedar`, `.mcp.json` and `AGENTS.md`
+//! and checks all that can be checked without starting anything. [`Project::agent_definition`] checks the rest
 //! once the tools are known. No secret is read by either: they are references until a server or a
 //! model is connected. `AGENTS.md`, which tells any agent about the folder, is appended to the
 //! system prompt of every agent.
@@ -14,6 +14,7 @@ mod definition;
 mod error;
 pub mod fix;
 pub mod lock;
+pub mod policy;
 pub mod prices;
 mod review;
 pub(crate) mod sandbox;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use prusik_core::budget::Budget;
 use prusik_core::model::{ModelSpec, Price};
+use prusik_policy::{Finding, Policies};
 
 pub use agents::AgentEntry;
 pub(crate) use agents::is_name as is_agent_name;
@@ -66,6 +68,7 @@ pub struct Project {
     guidance: Option<String>,
     /// The tools of the program that has loaded it.
     own: Vec<ToolFacts>,
+    policies: Policies,
 }
 
 impl Project {
@@ -90,6 +93,17 @@ impl Project {
 
     /// Loads the project in `root`, whose agents may hold tools of this program besides.
     pub fn load_with(root: &Path, own: Vec<ToolFacts>) -> Result<Self, ProjectErrors> {
+        let (project, mistakes) = Self::load_beside_policy(root, own)?;
+        ProjectErrors::check(mistakes.iter().map(policy::error).collect())?;
+        Ok(project)
+    }
+
+    /// Loads the project in `root`, and tells the mistakes in its policy files apart. A project with such
+    /// mistakes is good for being looked at only: it has no policies.
+    pub fn load_beside_policy(
+        root: &Path,
+        own: Vec<ToolFacts>,
+    ) -> Result<(Self, Vec<Finding>), ProjectErrors> {
         let file = Path::new(PROJECT_FILE);
         let text = match read_text(&root.join(file), file) {
             Ok(text) => text,
@@ -120,15 +134,24 @@ impl Project {
             return Err(errors_of(errors));
         };
         let servers = servers::load(root, &source, &config, &mut errors);
-        let project =
-            Self { root: root.to_owned(), source, config, servers, agents, guidance, own };
+        let (policies, mistakes) = match Policies::parse(policy::files(root, &mut errors)) {
+            Ok(policies) => (policies, Vec::new()),
+            Err(mistakes) => (Policies::default(), mistakes),
+        };
+        let root = root.to_owned();
+        let project = Self { root, source, config, servers, agents, guidance, own, policies };
         // References are checked only where all that they may name could be read: otherwise one
         // mistake would show as many.
         if errors.is_empty() {
             check::project(&project, &mut errors);
         }
         ProjectErrors::check(errors)?;
-        Ok(project)
+        Ok((project, mistakes))
+    }
+
+    /// Returns the organisation's policies.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     pub fn root(&self) -> &Path {

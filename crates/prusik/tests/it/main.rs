@@ -21,6 +21,8 @@ mod lint_live;
 mod lint_pages;
 mod live;
 mod mistakes;
+mod policy;
+mod policy_check;
 mod prusik;
 mod sandbox;
 mod undo;

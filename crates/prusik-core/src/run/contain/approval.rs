@@ -7,6 +7,7 @@ use crate::ids::{Attempt, CallId, Digest};
 use crate::input::Rejected;
 use crate::json;
 use crate::outcome::Outcome;
+use crate::policy::Verdict;
 use crate::run::decide::Draft;
 use crate::run::state::{Stage, Status};
 
@@ -58,7 +59,13 @@ impl Draft<'_> {
         let problem = match (found.first(), held.tool.contract.forbids(arguments)) {
             (Some(mismatch), _) => format!("{}: {}", mismatch.at, mismatch.problem),
             (None, Some((rule, _))) => format!("the rule {rule} of the project forbids them"),
-            (None, None) => return Ok(()),
+            // Who changes them is who would be asked.
+            (None, None) => match self.judge(held, arguments) {
+                Verdict::Allow | Verdict::Ask(_) => return Ok(()),
+                Verdict::Deny { rule, .. } => {
+                    format!("the organisation's policy {rule} forbids them")
+                }
+            },
         };
         Err(Rejected::InvalidArguments { tool: held.tool.name.clone(), problem })
     }

@@ -8,10 +8,10 @@ use crate::agent::{Containment, Tool, Unplanned};
 use crate::contract::EffectClass;
 use crate::event::{ApprovalRequested, Event, GrantSpent};
 use crate::grant::{self, Doubt, Fit, Sources};
-use crate::ids::{Attempt, CallId, Digest};
+use crate::ids::{CallId, Digest};
 use crate::json;
 use crate::label::Label;
-use crate::outcome::Outcome;
+use crate::policy::{Concern, Verdict};
 use crate::run::State;
 use crate::run::decide::Draft;
 use crate::run::definition::Held;
@@ -41,11 +41,30 @@ pub struct Standing<'a> {
     pub label: &'a Label,
 }
 
+/// Why a person is asked.
+#[derive(Default)]
+pub(in crate::run) struct Why {
+    /// The grant that foresees the call, if one does.
+    grant: Option<usize>,
+    doubts: Vec<Doubt>,
+    /// What the organisation's policy wants looked at.
+    concerns: Vec<Concern>,
+}
+
+/// Returns a question that only the organisation's policy asks.
+pub(in crate::run) fn of_concerns(concerns: Vec<Concern>) -> Why {
+    Why { concerns, ..Why::default() }
+}
+
 impl Draft<'_> {
     /// Lets the calls of this turn pass, has people asked about them, or refuses them.
     pub(in crate::run) fn gate_calls(&mut self) {
         let definition = self.definition;
-        let Some(policy) = &definition.agent().containment else { return };
+        self.adopt_policy();
+        let containment = definition.agent().containment.as_ref();
+        if containment.is_none() && self.policy.is_none() {
+            return;
+        }
         let known = Known::of(&self.state, definition, self.transcript);
         for id in self.open_calls() {
             let Some(call) = self.state.calls.get(&id) else { continue };
@@ -53,35 +72,56 @@ impl Draft<'_> {
                 continue;
             };
             let arguments = call.arguments().clone();
-            let label = self.state.label();
-            let standing = Standing { policy, authority: &self.state.authority, label: &label };
-            match gate(standing, &held.tool, &arguments, &known) {
-                Gate::Pass => {}
-                Gate::Spend(grant) => self.emit(Event::GrantSpent(GrantSpent { call: id, grant })),
-                Gate::Ask(grant, doubts) => self.ask(policy, id, held, &arguments, grant, doubts),
-                Gate::Refuse(message) => {
-                    let rule = UNPLANNED.to_owned();
-                    self.complete(id, Attempt(0), Outcome::Denied { rule, message }, 0);
+            let concerns = match self.judge(held, &arguments) {
+                Verdict::Allow => Vec::new(),
+                Verdict::Ask(concerns) => concerns,
+                Verdict::Deny { rule, message } => {
+                    self.deny(id, rule, message);
+                    continue;
                 }
+            };
+            let label = self.state.label();
+            let gate = containment.map_or(Gate::Pass, |policy| {
+                let standing = Standing { policy, authority: &self.state.authority, label: &label };
+                gate(standing, &held.tool, &arguments, &known)
+            });
+            // One question for all reasons. What is refused is not asked about.
+            match gate {
+                Gate::Pass if concerns.is_empty() => {}
+                Gate::Spend(grant) if concerns.is_empty() => {
+                    self.emit(Event::GrantSpent(GrantSpent { call: id, grant }));
+                }
+                Gate::Pass => self.ask(id, held, &arguments, of_concerns(concerns)),
+                Gate::Spend(grant) => {
+                    let why = Why { grant: Some(grant), ..of_concerns(concerns) };
+                    self.ask(id, held, &arguments, why);
+                }
+                Gate::Ask(grant, doubts) => {
+                    self.ask(id, held, &arguments, Why { grant, doubts, concerns });
+                }
+                Gate::Refuse(message) => self.deny(id, UNPLANNED.to_owned(), message),
             }
         }
     }
 
-    fn ask(
-        &mut self,
-        policy: &Containment,
-        call: CallId,
-        held: &Held,
-        arguments: &Value,
-        grant: Option<usize>,
-        doubts: Vec<Doubt>,
-    ) {
+    /// Has a person asked about a call.
+    pub(in crate::run) fn ask(&mut self, call: CallId, held: &Held, arguments: &Value, why: Why) {
+        let Why { grant, doubts, concerns } = why;
         let label = self.state.label();
         let digest = digest(&self.state, call, held, arguments);
         let people = held.tool.contract.people;
-        let expires = self.now.at.plus_ms(policy.expires_ms);
-        let request = ApprovalRequested { call, digest, label, grant, doubts, people, expires };
-        self.emit(Event::ApprovalRequested(request));
+        let containment = self.definition.agent().containment.unwrap_or_default();
+        let expires = self.now.at.plus_ms(containment.expires_ms);
+        self.emit(Event::ApprovalRequested(ApprovalRequested {
+            call,
+            digest,
+            label,
+            grant,
+            doubts,
+            policies: concerns,
+            people,
+            expires,
+        }));
     }
 }
 

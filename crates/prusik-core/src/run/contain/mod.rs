@@ -1,6 +1,7 @@
 //! Containment: which calls of the model are made once it has read what nobody vouches for.
 //!
-//! In this order: what a rule of the project forbids is denied (`run/answer.rs`); what a grant covers is
+//! In this order: what a rule of the project forbids is denied (`run/answer.rs`); what the organisation's
+//! policy forbids is denied, and what it wants asked is asked (`run/policy.rs`); what a grant covers is
 //! made; what a grant foresees and fills with what an attacker would want to choose is asked about; what
 //! no grant foresees is refused. Without a plan a call is made if all of it is known from trusted texts,
 //! and asked about otherwise. A model that has read nothing from outside is not compromised.
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(in crate::run) use self::gate::of_concerns;
 pub use self::gate::{Gate, Standing, gate};
 pub(in crate::run) use self::plan::tool;
 pub use self::plan::{PLAN, can_foresee};
@@ -31,7 +33,7 @@ use crate::event::{
     ApprovalAnswered, ApprovalRequested, CallCompleted, CallFailed, Decision, PlanMade,
 };
 use crate::grant::{Grant, Plan};
-use crate::ids::{Attempt, CallId};
+use crate::ids::{Attempt, CallId, Digest};
 use crate::json;
 use crate::label::Label;
 use crate::outcome::Outcome;
@@ -60,6 +62,15 @@ pub struct Authority {
     /// Calls that were refused because no plan foresees them: the newest.
     #[serde(default)]
     pub refused: Vec<CallFailed>,
+    /// The organisation's policy that calls were last held to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// The rules of the policy that people had the last word on, by call, until all calls are closed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cleared: BTreeMap<CallId, BTreeSet<String>>,
+    /// Whether calls that wait in a group may have passed another policy than this one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outdated: bool,
 }
 
 /// A question to a person.
@@ -86,6 +97,12 @@ impl Authority {
 
     pub(super) fn plan_made(&mut self, made: &PlanMade) {
         self.take(&made.plan);
+    }
+
+    /// No call is left that was judged before.
+    pub(super) fn forget_verdicts(&mut self) {
+        self.cleared.clear();
+        self.outdated = false;
     }
 
     pub(super) fn spend(&mut self, grant: usize) {
@@ -138,8 +155,9 @@ impl Authority {
             Decision::Approved { .. } => {
                 asked.approved_by.insert(answered.by.clone());
                 let enough = asked.approved_by.len() >= asked.request.people.max(1) as usize;
-                if enough {
-                    self.asked.remove(&answered.call);
+                if enough && let Some(asked) = self.asked.remove(&answered.call) {
+                    let rules = asked.request.policies.into_iter().map(|concern| concern.rule);
+                    self.cleared.entry(answered.call).or_default().extend(rules);
                 }
                 enough
             }
@@ -230,6 +248,6 @@ pub(super) fn is_unplanned(outcome: &Outcome) -> bool {
 
 /// Returns whether the core answers the calls of this tool itself, or reads for it what was labelled
 /// when it came.
-fn is_ours(tool: &str) -> bool {
+pub(in crate::run) fn is_ours(tool: &str) -> bool {
     [PLAN, RECORD, RECALL, COMMIT_GROUP, UNDO_GROUP].contains(&tool)
 }

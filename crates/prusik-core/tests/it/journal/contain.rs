@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use prusik_core::event::{
-    ApprovalAnswered, ApprovalRequested, Decision, Event, GrantSpent, PlanMade,
+    ApprovalAnswered, ApprovalRequested, Decision, Event, GrantSpent, PlanMade, PolicyAdopted,
 };
 use prusik_core::grant::{ArgumentKind, Doubt, Plan, PlannedWrite, Slot};
 use prusik_core::ids::{CallId, Digest, Timestamp, Turn};
 use prusik_core::label::Label;
+use prusik_core::policy::Concern;
 use serde_json::json;
 
 const CALL: CallId = CallId { turn: Turn(3), index: 1 };
@@ -25,6 +26,11 @@ pub fn grant_spent() -> Vec<Event> {
     vec![Event::GrantSpent(GrantSpent { call: CALL, grant: 2 })]
 }
 
+pub fn policy_adopted() -> Vec<Event> {
+    let adopted = [Some(Digest::of(b"policy")), None];
+    adopted.map(|policy| Event::PolicyAdopted(PolicyAdopted { policy })).into()
+}
+
 pub fn approval_requested() -> Vec<Event> {
     let full = ApprovalRequested {
         call: CALL,
@@ -32,14 +38,18 @@ pub fn approval_requested() -> Vec<Event> {
         label: Label::of("fetch"),
         grant: Some(0),
         doubts: vec![Doubt { argument: "to".into(), why: "it says who is affected".into() }],
+        policies: vec![Concern { rule: "large".into(), why: "who is it?".into() }],
         people: 2,
         expires: Timestamp(1_700_000_000_000),
     };
-    let bare = ApprovalRequested { grant: None, doubts: Vec::new(), people: 1, ..full.clone() };
+    let policies = Vec::new();
+    let no_policy = ApprovalRequested { policies: policies.clone(), ..full.clone() };
+    let bare =
+        ApprovalRequested { grant: None, doubts: Vec::new(), policies, people: 1, ..full.clone() };
     let mut label = Label::of("fetch");
     label.readers = Some(["ann".to_owned(), "bob".to_owned()].into());
-    let secret = ApprovalRequested { label, ..full.clone() };
-    [full, bare, secret].map(Event::ApprovalRequested).into()
+    let secret = ApprovalRequested { label, ..no_policy.clone() };
+    [no_policy, bare, full, secret].map(Event::ApprovalRequested).into()
 }
 
 pub fn approval_answered() -> Vec<Event> {

@@ -90,6 +90,7 @@ pub fn all() -> BTreeMap<&'static str, Vec<Event>> {
         ("entry_recorded", context::entry_recorded()),
         ("plan_made", contain::plan_made()),
         ("grant_spent", contain::grant_spent()),
+        ("policy_adopted", contain::policy_adopted()),
         ("approval_requested", contain::approval_requested()),
         ("approval_answered", contain::approval_answered()),
         ("compaction_requested", context::compaction_requested()),

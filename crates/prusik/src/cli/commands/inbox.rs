@@ -15,7 +15,7 @@ use crate::cli::args::{ApproveArgs, DenyArgs};
 use crate::cli::exit::{Exit, Stopped};
 use crate::cli::live::put;
 use crate::cli::text::{one_line, within_line};
-use crate::cli::timeline::doubts;
+use crate::cli::timeline::reasons;
 use crate::library::{Fact, Prusik, Standing};
 
 /// Longest value that is shown of an argument, in characters; `--json` has all of it.
@@ -60,7 +60,8 @@ fn show(place: &Place, run: &RunId, standing: &Standing, facts: &[Fact], asked: 
         let object = json!({
             "run": run, "call": request.call, "question": request.digest, "tool": call.tool,
             "arguments": arguments, "effect": effect, "can_be_undone": undo,
-            "label": request.label, "doubts": request.doubts, "expires_ms": request.expires,
+            "label": request.label, "doubts": request.doubts, "policies": request.policies,
+            "expires_ms": request.expires,
             "people": request.people, "approved_by": asked.approved_by,
             "origins": origins.iter().map(|(argument, from)| json!({"argument": argument, "from": from}))
                 .collect::<Vec<_>>(),
@@ -82,7 +83,7 @@ fn show(place: &Place, run: &RunId, standing: &Standing, facts: &[Fact], asked: 
             text.push_str(&format!("      {}\n", within_line(from)));
         }
     }
-    let why = doubts(&request.doubts);
+    let why = reasons(request);
     text.push_str(&format!("  asked because {}\n", within_line(&why)));
     text.push_str(&format!(
         "  the model has read what is {}\n",

@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod lock;
 pub mod look;
 pub mod make;
+pub mod policy;
 pub mod review;
 pub mod run;
 
@@ -36,6 +37,11 @@ pub struct Place {
 impl Place {
     /// Loads the project of this folder or of one above it.
     pub fn project(&self) -> Result<Project, Stopped> {
+        Ok(Project::load(&self.root()?)?)
+    }
+
+    /// Returns the folder of the project.
+    pub fn root(&self) -> Result<PathBuf, Stopped> {
         let here = std::env::current_dir()
             .map_err(|error| Stopped::misuse(format!("the current folder is gone: {error}")))?;
         let from = match &self.directory {
@@ -45,7 +51,7 @@ impl Place {
         if !from.is_dir() {
             return Err(Stopped::misuse(format!("there is no folder {}", from.display())));
         }
-        Ok(Project::load(&Project::find(&from)?)?)
+        Ok(Project::find(&from)?)
     }
 
     /// Loads the project and opens its store.

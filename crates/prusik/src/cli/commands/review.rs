@@ -19,7 +19,7 @@ use crate::cli::page::Page;
 use crate::cli::text::{Paint, below, counted, printable, within_line};
 use crate::project::fix::{self, Undeclared};
 use crate::project::lock::{Lock, LockDifference};
-use crate::project::{Heard, ListedTool, PROJECT_FILE, Project, ProjectErrors, suggestion};
+use crate::project::{Heard, ListedTool, PROJECT_FILE, Project, ProjectErrors, policy, suggestion};
 
 /// What both commands look at.
 struct Reviewed {
@@ -160,7 +160,23 @@ async fn review(place: &Place, from: From) -> Result<Reviewed, Stopped> {
         From::Lock => LockDifference::default(),
     };
     let (agents, lint) = judged(&project, &listed, &drift)?;
+    check_policies(&project, &listed)?;
     Ok(Reviewed { project, agents, lint, listed })
+}
+
+/// Fails if the organisation's policies cannot hold where these tools are.
+fn check_policies(project: &Project, listed: &Listed) -> Result<(), Stopped> {
+    if project.policies().is_empty() {
+        return Ok(());
+    }
+    let mut vocabulary = project.vocabulary(&listed.tools);
+    if listed.problem.is_some() {
+        let servers = project.servers().map(|server| server.name.clone());
+        vocabulary = vocabulary.with_unheard(servers);
+    }
+    let mut found = project.policies().check(&vocabulary);
+    found.retain(|finding| finding.severity == prusik_policy::Severity::Error);
+    Ok(ProjectErrors::check(found.iter().map(policy::error).collect())?)
 }
 
 fn judged(
