@@ -42,6 +42,8 @@ pub struct Course {
     pub asked: usize,
     /// Those of them that were about calls that the task takes.
     pub asked_own: usize,
+    /// The lines that the first process printed.
+    pub lines: usize,
     /// Whether the first process was killed before it had ended.
     pub killed: bool,
     /// The calls in doubt that the person settled.
@@ -75,6 +77,7 @@ impl Trial<'_> {
             Some((line, delay)) => self.killed(&begin, line, delay, &mut course)?,
             None => self.prusik(&begin)?,
         };
+        course.lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
         for _ in 0..RESUMES_MAX {
             if let Some(status) = last_status(&output) {
                 if let Some(answer) = status["ended"]["completed"]["answer"].as_str() {
