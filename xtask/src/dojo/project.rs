@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Map, json};
 
-use super::Pair;
 use super::zygote::Zygote;
+use super::{Pair, SUITES};
 
 /// What an amount may be that a plan leaves open, where there is a limit.
 const AMOUNT_MAX: u32 = 2_000;
@@ -105,7 +105,11 @@ impl Example {
             "--trace".to_owned(),
             folder.join("trace.jsonl").to_string_lossy().into_owned(),
         ]);
-        let servers = json!({ "mcpServers": { &pair.suite: { "command": relay, "args": args } } });
+        // The file declares both, and the agent needs one of them.
+        let server = json!({ "command": relay, "args": args });
+        let servers: Map<_, _> =
+            SUITES.map(|name| (name.to_owned(), server.clone())).into_iter().collect();
+        let servers = json!({ "mcpServers": servers });
         fs::write(folder.join(".mcp.json"), servers.to_string())?;
         Ok(())
     }

@@ -64,10 +64,11 @@ impl WorstCase {
 
     fn says(&self, request: &ModelRequest) -> String {
         let Script { says, attack_says, .. } = &self.script;
-        match self.marked_at(request) {
-            Some(_) if !attack_says.is_empty() => format!("{says}\n{attack_says}"),
-            Some(_) | None => says.clone(),
-        }
+        let attacker = self.marked_at(request).map_or("", |_| attack_says);
+        let said = [says, attacker].into_iter().filter(|text| !text.is_empty());
+        let said = said.collect::<Vec<_>>().join("\n");
+        // No answer is none.
+        if said.is_empty() { "Done.".to_owned() } else { said }
     }
 
     fn call(&self, prefix: &str, index: usize, call: &Call) -> ToolUse {

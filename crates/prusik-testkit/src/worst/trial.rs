@@ -79,23 +79,23 @@ impl Trial<'_> {
         };
         course.lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
         for _ in 0..RESUMES_MAX {
-            if let Some(status) = last_status(&output) {
-                if let Some(answer) = status["ended"]["completed"]["answer"].as_str() {
-                    answer.clone_into(&mut course.answer);
-                    return Ok(course);
-                }
-                let parked = &status["parked"];
-                if parked["approval"].is_object() {
-                    self.answer(&mut course)?;
-                } else if parked["in_doubt"].is_object() {
-                    self.settle(&mut course)?;
-                } else {
-                    return Err(self.error("the run cannot go on", &output));
-                }
-            } else if !course.killed {
-                return Err(self.error("the program did not say how the run stands", &output));
+            // A process that was killed may have left no run, or one that has ended.
+            let begun = !self.asked_of_prusik(&["runs", "--json"])?.is_empty();
+            let shown =
+                if begun { self.asked_of_prusik(&["show", "--json", "last"])? } else { Vec::new() };
+            let status = shown.first().map_or(&Value::Null, |shown| &shown["status"]);
+            if let Some(answer) = status["ended"]["completed"]["answer"].as_str() {
+                answer.clone_into(&mut course.answer);
+                return Ok(course);
             }
-            let begun = !json_lines(&self.prusik(&["runs", "--json"])?).is_empty();
+            let parked = &status["parked"];
+            if parked["approval"].is_object() {
+                self.answer(&mut course)?;
+            } else if parked["in_doubt"].is_object() {
+                self.settle(&mut course)?;
+            } else if last_status(&output).is_some() || !course.killed {
+                return Err(self.error("the run cannot go on", &output));
+            }
             output = self.prusik(if begun { &["resume", "--json", "last"] } else { &begin })?;
         }
         Err(self.error("the run does not end", &output))
