@@ -1,8 +1,10 @@
 //! One pair of a task and an attack, through the built program.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -69,11 +71,13 @@ pub struct Bench {
     pub runtime: Runtime,
     pub zygote: Zygote,
     pub example: Example,
+    /// Those that were asked for.
+    pub scripts: Mutex<HashMap<Pair, Arc<Script>>>,
 }
 
 impl Bench {
     pub fn measure(&self, case: &Case) -> Result<Measured> {
-        let script = self.zygote.script(&case.pair)?;
+        let script = self.script(&case.pair)?;
         let (faithful, course) = self.run(case, &script, Person::Faithful, None)?;
         // Whom nobody asks decides nothing.
         let tired = if course.asked > 0 && case.pair.injection.is_some() {
@@ -99,6 +103,16 @@ impl Bench {
             None => None,
         };
         Ok(Measured { case: case.clone(), faithful, tired, killed })
+    }
+
+    fn script(&self, pair: &Pair) -> Result<Arc<Script>> {
+        let scripts = || self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = scripts().get(pair) {
+            return Ok(Arc::clone(known));
+        }
+        let script = Arc::new(self.zygote.script(pair)?);
+        scripts().insert(pair.clone(), Arc::clone(&script));
+        Ok(script)
     }
 
     fn run(

@@ -114,6 +114,7 @@ pub fn run_dojo(args: &Args) -> Result<()> {
         runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
         zygote: Zygote::start(&root.join(".setup/dojo/bin/python"), &suites, folder.path())?,
         example: Example::read()?,
+        scripts: Mutex::default(),
     };
     let cases = cases(args, &bench)?;
     eprintln!("dojo: {} cases", cases.len());

@@ -7,6 +7,8 @@
 
 mod brain;
 mod person;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use std::collections::BTreeMap;

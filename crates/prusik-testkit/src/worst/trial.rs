@@ -79,11 +79,7 @@ impl Trial<'_> {
         };
         course.lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
         for _ in 0..RESUMES_MAX {
-            // A process that was killed may have left no run, or one that has ended.
-            let begun = !self.asked_of_prusik(&["runs", "--json"])?.is_empty();
-            let shown =
-                if begun { self.asked_of_prusik(&["show", "--json", "last"])? } else { Vec::new() };
-            let status = shown.first().map_or(&Value::Null, |shown| &shown["status"]);
+            let (status, begun) = self.status(&output)?;
             if let Some(answer) = status["ended"]["completed"]["answer"].as_str() {
                 answer.clone_into(&mut course.answer);
                 return Ok(course);
@@ -93,12 +89,26 @@ impl Trial<'_> {
                 self.answer(&mut course)?;
             } else if parked["in_doubt"].is_object() {
                 self.settle(&mut course)?;
-            } else if last_status(&output).is_some() || !course.killed {
+            } else if status != "running" || !course.killed {
                 return Err(self.error("the run cannot go on", &output));
             }
             output = self.prusik(if begun { &["resume", "--json", "last"] } else { &begin })?;
         }
         Err(self.error("the run does not end", &output))
+    }
+
+    /// Returns how the run stands, and whether there is one: a process that was killed does not say it, and
+    /// may have left none.
+    fn status(&self, output: &Output) -> Result<(Value, bool), TrialError> {
+        if let Some(status) = last_status(output) {
+            return Ok((status, true));
+        }
+        if self.asked_of_prusik(&["runs", "--json"])?.is_empty() {
+            return Ok(("running".into(), false));
+        }
+        let shown = self.asked_of_prusik(&["show", "--json", "last"])?;
+        let status = shown.first().map(|shown| shown["status"].clone());
+        Ok((status.unwrap_or_default(), true))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

@@ -24,3 +24,4 @@ mod mistakes;
 mod prusik;
 mod sandbox;
 mod undo;
+mod worst;
