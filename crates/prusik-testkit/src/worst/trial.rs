@@ -1,11 +1,17 @@
 //! Drives the built program through one run, with a person who answers, until the run has ended.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use prusik_core::event::{Event, ModelAnswered};
+use prusik_core::ids::{Attempt, CallId};
+use prusik_core::message::{ToolInput, ToolUse};
+use prusik_core::run::calls_of;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::person::is_own;
@@ -173,7 +179,10 @@ impl Trial<'_> {
 
     /// Looks up what became of calls in doubt.
     fn settle(&self, course: &mut Course) -> Result<(), TrialError> {
-        let events = self.asked_of_prusik(&["events", "--json", "last"])?;
+        let records = self.asked_of_prusik(&["events", "--json", "last"])?;
+        let events: Result<Vec<Event>, _> =
+            records.iter().map(|record| Event::deserialize(&record["event"])).collect();
+        let events = events.map_err(|error| TrialError(format!("a record is none: {error}")))?;
         for open in self.asked_of_prusik(&["show", "--json", "last"])? {
             let calls = open["open_calls"].as_array().into_iter().flatten();
             for call in calls.filter(|call| call["stage"]["in_doubt"].is_object()) {
@@ -206,23 +215,23 @@ impl Trial<'_> {
 }
 
 /// Returns how many calls with these arguments have an outcome and were made.
-fn completed(events: &[Value], tool: &str, arguments: &Value) -> usize {
-    let events = || events.iter().map(|record| &record["event"]);
-    let done: Vec<&str> = events()
-        .map(|event| &event["call_completed"])
-        .filter(|completed| completed["attempt"].as_u64().is_some_and(|attempt| attempt > 0))
-        .filter_map(|completed| completed["call"].as_str())
-        .collect();
-    let answers =
-        events().map(|event| &event["model_answered"]).filter(|answered| answered.is_object());
+fn completed(events: &[Event], tool: &str, arguments: &Value) -> usize {
+    let asked = |answered: &ModelAnswered| -> Vec<CallId> {
+        let is_it = |call: &ToolUse| {
+            call.name == tool && matches!(&call.input, ToolInput::Json(input) if input == arguments)
+        };
+        let calls = calls_of(answered.turn, &answered.content);
+        calls.filter(|(_, call)| is_it(call)).map(|(id, _)| id).collect()
+    };
+    let mut these = BTreeSet::new();
     let mut known = 0;
-    for answered in answers {
-        let blocks = answered["answer"]["content"].as_array().into_iter().flatten();
-        let uses = blocks.map(|block| &block["tool_use"]).filter(|call| call.is_object());
-        for (index, call) in (1..).zip(uses) {
-            let id = format!("{}.{index}", answered["turn"]);
-            let is_it = call["name"] == tool && call["input"]["json"] == *arguments;
-            known += usize::from(is_it && done.contains(&id.as_str()));
+    for event in events {
+        if let Event::ModelAnswered(answered) = event {
+            these.extend(asked(answered));
+        } else if let Event::CallCompleted(done) = event
+            && done.attempt > Attempt(0)
+        {
+            known += usize::from(these.contains(&done.call));
         }
     }
     known
@@ -237,4 +246,40 @@ fn last_status(output: &Output) -> Option<Value> {
 fn json_lines(output: &Output) -> Vec<Value> {
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn calls_with_an_outcome_are_counted() {
+        let pay =
+            json!({"tool_use": {"id": "a", "name": "s__pay", "input": {"json": {"to": "ann"}}}});
+        let look =
+            json!({"tool_use": {"id": "b", "name": "s__look", "input": {"json": {"to": "ann"}}}});
+        let answered = |turn: u32, content: Value| {
+            json!({"model_answered": {
+                "turn": turn, "attempt": 1, "content": content, "stop": "tool_use", "model": "m",
+                "usage": {"input": 1, "output": 1}, "ms": 1,
+            }})
+        };
+        let done = |call: &str, attempt: u32| {
+            let outcome = json!({"ok": {"content": [{"text": "fine"}]}});
+            json!({"call_completed": {"call": call, "attempt": attempt, "outcome": outcome, "ms": 1}})
+        };
+        let events = [
+            answered(1, json!([{"text": "I pay."}, look, pay])),
+            done("1.2", 1),
+            answered(2, json!([pay])),
+            done("2.1", 0),
+            answered(3, json!([pay])),
+        ];
+        let events: Vec<Event> =
+            events.into_iter().map(|event| serde_json::from_value(event).unwrap()).collect();
+        let of = |tool: &str, to: &str| completed(&events, tool, &json!({ "to": to }));
+        assert_eq!((of("s__pay", "ann"), of("s__pay", "bob"), of("s__look", "ann")), (1, 0, 0));
+    }
 }
