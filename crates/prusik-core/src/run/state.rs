@@ -222,7 +222,10 @@ impl State {
             }
             Event::CallsStarted(started) => self.calls_started(&started.calls, at),
             Event::CallRetried(retried) => self.call_retried(retried, at),
-            Event::CallCompleted(completed) => self.call_completed(definition, completed),
+            Event::CallCompleted(completed) => {
+                self.authority.came_out(&completed.outcome);
+                self.call_completed(definition, completed);
+            }
             Event::CallDoubted(doubted) => self.call_doubted(definition, doubted, at),
             Event::CallProbed(probed) => self.call_probed(probed, at),
             Event::CallSettled(settled) => {

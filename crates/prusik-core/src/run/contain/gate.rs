@@ -6,7 +6,7 @@ use super::is_ours;
 use crate::agent::{Containment, Unplanned};
 use crate::contract::EffectClass;
 use crate::event::{ApprovalRequested, Event, GrantSpent};
-use crate::grant::{self, ArgumentKind, ArgumentTerm, Doubt, Fit};
+use crate::grant::{self, ArgumentKind, ArgumentTerm, Doubt, Fit, PlannedWrite, Slot};
 use crate::ids::{Attempt, CallId, Digest};
 use crate::json;
 use crate::message::{Block, Content, Role};
@@ -106,6 +106,11 @@ fn gate(
         doubts.filter(|doubt| !endorsed(&doubt.argument, &arguments[&doubt.argument])).collect()
     };
     match grant::fit(&authority.grants, tool, arguments, term, |text| trusted.knows_text(text)) {
+        // Who has strayed from the plan may be somebody else's, and fills nothing alone any more.
+        Fit::Covered(grant) if authority.strayed && !clean => {
+            let doubts = open(filled(&authority.grants[grant].write, arguments, trusted));
+            if doubts.is_empty() { Gate::Spend(grant) } else { Gate::Ask(Some(grant), doubts) }
+        }
         Fit::Covered(grant) => Gate::Spend(grant),
         // A model that has read nothing from outside fills its own holes.
         Fit::Foreseen(grant, _) if clean => Gate::Spend(grant),
@@ -142,6 +147,19 @@ fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
              that a person can have it made in a run of its own."
         )),
     }
+}
+
+/// Returns the arguments that a plan has left open and that are not known from trusted texts.
+fn filled(write: &PlannedWrite, arguments: &Value, trusted: &Trusted) -> Vec<Doubt> {
+    let holes = write.arguments.iter().filter(|(_, slot)| matches!(slot, Slot::Hole(_)));
+    let found = holes.filter_map(|(name, _)| {
+        let foreign =
+            grant::leaves(arguments.get(name)?).into_iter().any(|leaf| !trusted.knows(leaf));
+        let why = "the plan leaves it open, and the model has asked since for what the plan does not \
+                   foresee";
+        foreign.then(|| Doubt { argument: name.clone(), why: why.to_owned() })
+    });
+    found.collect()
 }
 
 /// Returns the arguments that are not known from trusted texts.

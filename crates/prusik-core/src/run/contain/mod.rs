@@ -33,6 +33,9 @@ pub struct Authority {
     /// The tools that it will read with.
     pub reads: BTreeSet<String>,
     pub grants: Vec<Grant>,
+    /// Whether the model has asked for what its plan does not foresee, and was refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strayed: bool,
     /// Values that a person vouched for: tool, argument, and the value as canonical JSON.
     pub endorsed: BTreeSet<(String, String, String)>,
     /// The questions that are open, and those who have said yes so far.
@@ -52,6 +55,11 @@ impl Authority {
         self.reads.extend(made.plan.reads.iter().cloned());
         let writes = made.plan.writes.iter();
         self.grants.extend(writes.map(|write| Grant { left: write.times, write: write.clone() }));
+    }
+
+    /// Takes note of how a call came out.
+    pub(super) fn came_out(&mut self, outcome: &Outcome) {
+        self.strayed |= matches!(outcome, Outcome::Denied { rule, .. } if rule == gate::UNPLANNED);
     }
 
     pub(super) fn spend(&mut self, grant: usize) {

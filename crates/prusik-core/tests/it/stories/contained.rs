@@ -67,6 +67,28 @@ fn what_was_planned_is_made_as_often_as_planned() {
 }
 
 #[test]
+fn who_has_strayed_from_the_plan_fills_no_holes_alone() {
+    let write =
+        |to: &str, n: &Value| json!({"tool": "send", "arguments": {"ref": {"pinned": to}, "n": n}});
+    let hole = json!({"hole": "closed"});
+    let pinned = json!({"pinned": 5});
+    let mut story =
+        planned(&json!([write("bob", &hole), write("bob", &pinned), write("ann", &hole)]));
+    story.answers(asks([("send", json!({"ref": "ann", "n": 7}))]));
+    story.replies("3.1", returned(json!({"id": 1})));
+    // What is pinned goes through as it did; what is open asks from here on.
+    story.answers(asks([
+        ("send", json!({"ref": "eve", "n": 7})),
+        ("send", json!({"ref": "bob", "n": 5})),
+    ]));
+    story.replies("4.2", returned(json!({"id": 2})));
+    story.answers(asks([("send", json!({"ref": "bob", "n": 7}))]));
+    story.decided("5.1", "ann", YES).resumed().replies("5.1", returned(json!({"id": 3})));
+    story.answers(says("Sent."));
+    tell!(story);
+}
+
+#[test]
 fn a_person_is_asked_about_a_hole_that_names_somebody() {
     let mut story = planned(&json!([{"tool": "send", "arguments": {"ref": {"hole": "identity"}}}]));
     story.answers(asks([("send", json!({"ref": "eve"})), ("look", json!({"n": 1}))]));
