@@ -250,36 +250,53 @@ fn json_lines(output: &Output) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
+    use prusik_core::event::CallCompleted;
+    use prusik_core::ids::Turn;
+    use prusik_core::message::Block;
+    use prusik_core::model::{StopReason, Usage};
+    use prusik_core::outcome::{Outcome, ToolResult};
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn calls_with_an_outcome_are_counted() {
-        let pay =
-            json!({"tool_use": {"id": "a", "name": "s__pay", "input": {"json": {"to": "ann"}}}});
-        let look =
-            json!({"tool_use": {"id": "b", "name": "s__look", "input": {"json": {"to": "ann"}}}});
-        let answered = |turn: u32, content: Value| {
-            json!({"model_answered": {
-                "turn": turn, "attempt": 1, "content": content, "stop": "tool_use", "model": "m",
-                "usage": {"input": 1, "output": 1}, "ms": 1,
-            }})
+        let call = |name: &str| {
+            let (name, input) = (name.to_owned(), ToolInput::Json(json!({"to": "ann"})));
+            Block::ToolUse(ToolUse { id: "x".to_owned(), name, input })
         };
-        let done = |call: &str, attempt: u32| {
-            let outcome = json!({"ok": {"content": [{"text": "fine"}]}});
-            json!({"call_completed": {"call": call, "attempt": attempt, "outcome": outcome, "ms": 1}})
+        let answered = |turn: u32, content: Vec<Block>| {
+            Event::ModelAnswered(ModelAnswered {
+                turn: Turn(turn),
+                attempt: Attempt(1),
+                content,
+                stop: StopReason::ToolUse,
+                usage: Usage::default(),
+                nano_usd: 0,
+                model: "m".to_owned(),
+                ms: 1,
+            })
+        };
+        let done = |turn: u32, index: u16, attempt: u32| {
+            Event::CallCompleted(CallCompleted {
+                call: CallId::new(Turn(turn), index),
+                attempt: Attempt(attempt),
+                outcome: Outcome::Ok(ToolResult::json(json!({}))),
+                ms: 1,
+                undo: None,
+            })
         };
         let events = [
-            answered(1, json!([{"text": "I pay."}, look, pay])),
-            done("1.2", 1),
-            answered(2, json!([pay])),
-            done("2.1", 0),
-            answered(3, json!([pay])),
+            answered(1, vec![Block::Text("I pay.".to_owned()), call("s__look"), call("s__pay")]),
+            done(1, 2, 1),
+            answered(2, vec![call("s__pay")]),
+            done(2, 1, 0),
+            answered(3, vec![call("s__pay")]),
         ];
-        let events: Vec<Event> =
-            events.into_iter().map(|event| serde_json::from_value(event).unwrap()).collect();
         let of = |tool: &str, to: &str| completed(&events, tool, &json!({ "to": to }));
         assert_eq!((of("s__pay", "ann"), of("s__pay", "bob"), of("s__look", "ann")), (1, 0, 0));
+        // As it is read back from what the program prints.
+        let printed = json!({"event": &events[0]});
+        assert_eq!(Event::deserialize(&printed["event"]).ok().as_ref(), Some(&events[0]));
     }
 }
