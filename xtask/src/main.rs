@@ -4,6 +4,7 @@ mod baselines;
 mod bench;
 mod command;
 mod docs;
+mod dojo;
 mod mutants;
 mod page;
 mod setup;
@@ -34,6 +35,11 @@ enum Command {
     Bench(bench::Args),
     /// Do long work in Prusik, and with `LangChain`'s ways of keeping a context within its window
     Baselines(baselines::Args),
+    /// Measure what containment holds, on `AgentDojo`'s suites with a model that is the attacker's
+    Dojo(dojo::Args),
+    /// What `dojo`'s projects start as their MCP server
+    #[command(hide = true)]
+    DojoRelay(dojo::RelayArgs),
     /// Live many seeded schedules of the whole runtime, and check what must hold
     Simulate(simulate::Args),
     /// Plant mistakes in a copy, and see that the simulator finds each of them
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
         Command::Test => test::run_test(),
         Command::Bench(args) => bench::run_bench(&args),
         Command::Baselines(args) => baselines::run_baselines(&args),
+        Command::Dojo(args) => dojo::run_dojo(&args),
+        Command::DojoRelay(args) => dojo::run_relay(&args),
         Command::Simulate(args) => simulate::run_simulate(&args),
         Command::Mutants(args) => mutants::run_mutants(&args),
     };

@@ -20,12 +20,20 @@ pub struct Args {
     /// Install what `cargo xtask baselines` compares with, too
     #[arg(long)]
     baselines: bool,
+    /// Install what `cargo xtask dojo` measures with, too
+    #[arg(long)]
+    dojo: bool,
 }
 
 impl Args {
     /// Asks for what the tests need and the baselines.
     pub fn with_baselines() -> Self {
         Self { baselines: true, ..Self::default() }
+    }
+
+    /// Asks for what the tests need and AgentDojo.
+    pub fn with_dojo() -> Self {
+        Self { dojo: true, ..Self::default() }
     }
 }
 
@@ -55,6 +63,11 @@ const BASELINES: Part = Part {
     pins: &["baselines.txt"],
     install: |pins, target| install_python(&pins.join("baselines.txt"), target),
 };
+const DOJO: Part = Part {
+    name: "dojo",
+    pins: &["dojo.txt"],
+    install: |pins, target| install_python(&pins.join("dojo.txt"), target),
+};
 
 /// Installs what is missing or outdated.
 pub fn run_setup(args: &Args) -> Result<()> {
@@ -71,6 +84,9 @@ pub fn run_setup(args: &Args) -> Result<()> {
     }
     if args.baselines {
         parts.push(BASELINES);
+    }
+    if args.dojo {
+        parts.push(DOJO);
     }
     let mut stale = Vec::new();
     for part in parts {

@@ -151,6 +151,8 @@ pub fn fit(
 ) -> Fit {
     let Value::Object(arguments) = arguments else { return Fit::Unforeseen };
     let mut foreseen = None;
+    // Of those that cover it the narrowest is spent, so that an open one is left for what only it covers.
+    let mut covered: Option<(usize, usize)> = None;
     for (index, grant) in grants.iter().enumerate() {
         if grant.left == 0 || grant.write.tool != tool || !pins_hold(&grant.write, arguments) {
             continue;
@@ -166,12 +168,20 @@ pub fn fit(
             })
             .collect();
         if doubts.is_empty() {
-            return Fit::Covered(index);
+            let slots = grant.write.arguments.values();
+            let open = slots.filter(|slot| matches!(slot, Slot::Hole(_))).count();
+            if covered.is_none_or(|(_, fewest)| open < fewest) {
+                covered = Some((index, open));
+            }
+            continue;
         }
         let fewer = |known: &(usize, Vec<Doubt>)| doubts.len() < known.1.len();
         if foreseen.as_ref().is_none_or(fewer) {
             foreseen = Some((index, doubts));
         }
+    }
+    if let Some((index, _)) = covered {
+        return Fit::Covered(index);
     }
     foreseen.map_or(Fit::Unforeseen, |(index, doubts)| Fit::Foreseen(index, doubts))
 }

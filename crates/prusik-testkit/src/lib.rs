@@ -11,6 +11,7 @@ pub mod process;
 pub mod server;
 pub mod sim;
 pub mod wire;
+pub mod worst;
 
 pub use fault::{Fault, FaultPlan};
 pub use server::{Brain, LongWork, Options, Received, ScriptedServer, UsageBy};

@@ -127,6 +127,16 @@ fn of_two_grants_the_one_that_fits_is_taken() {
 }
 
 #[test]
+fn of_two_grants_that_cover_it_the_narrower_one_is_taken() {
+    let grants = [
+        grant(&json!({"to": {"pinned": "DE1"}, "amount": {"hole": "money"}})),
+        grant(&json!({"to": {"pinned": "DE1"}, "amount": {"pinned": 5}})),
+    ];
+    assert_eq!(of(&grants, &json!({"to": "DE1", "amount": 5})), Fit::Covered(1));
+    assert_eq!(of(&grants, &json!({"to": "DE1", "amount": 6})), Fit::Covered(0));
+}
+
+#[test]
 fn members_are_all_that_a_hole_takes() {
     let members = vec![json!("ann"), json!("bob")];
     let member = |_: &str| ArgumentTerm {

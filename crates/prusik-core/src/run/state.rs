@@ -495,7 +495,7 @@ impl State {
             self.precious_seq = self.seq;
         }
         if is_unplanned(&completed.outcome) {
-            self.authority.refused(call, completed);
+            self.authority.refused(call, contract, completed);
         } else {
             self.failed.completed(call, completed, contract);
         }

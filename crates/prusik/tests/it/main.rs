@@ -26,3 +26,4 @@ mod policy_check;
 mod prusik;
 mod sandbox;
 mod undo;
+mod worst;

@@ -7,7 +7,7 @@ use super::{Authority, is_ours, readers};
 use crate::agent::{Containment, Tool, Unplanned};
 use crate::contract::EffectClass;
 use crate::event::{ApprovalRequested, Event, GrantSpent};
-use crate::grant::{self, Doubt, Fit, Sources};
+use crate::grant::{self, ArgumentKind, Doubt, Fit, PlannedWrite, Slot, Sources};
 use crate::ids::{CallId, Digest};
 use crate::json;
 use crate::label::Label;
@@ -180,6 +180,11 @@ fn by_authority(
         doubts.filter(|doubt| !endorsed(&doubt.argument, &arguments[&doubt.argument])).collect()
     };
     match grant::fit(&authority.grants, tool, arguments, term, known) {
+        // Who asked for a read beside its plan may be after something to tell.
+        Fit::Covered(grant) if authority.strayed && !clean => {
+            let doubts = open(told(held, &authority.grants[grant].write, arguments, known));
+            if doubts.is_empty() { Gate::Spend(grant) } else { Gate::Ask(Some(grant), doubts) }
+        }
         Fit::Covered(grant) => Gate::Spend(grant),
         // A model that has read nothing from outside fills its own holes.
         Fit::Foreseen(grant, _) if clean => Gate::Spend(grant),
@@ -210,4 +215,21 @@ fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
              that a person can have it made in a run of its own."
         )),
     }
+}
+
+/// Returns the arguments that the plan has left open for words, and whose words nothing trusted says.
+fn told(tool: &Tool, write: &PlannedWrite, arguments: &Value, known: &impl Sources) -> Vec<Doubt> {
+    let for_words = |name: &str, slot: &Slot| match slot {
+        Slot::Pinned(_) => false,
+        Slot::Hole(kind) => tool.contract.term(name).kind.max(*kind) == ArgumentKind::Content,
+    };
+    let holes = write.arguments.iter().filter(|(name, slot)| for_words(name, slot));
+    let found = holes.filter_map(|(name, _)| {
+        let leaves = grant::leaves(arguments.get(name)?);
+        let why =
+            "it says what nothing trusted says, and the model has asked for reads beside its plan";
+        let foreign = leaves.into_iter().any(|leaf| !known.knows(leaf));
+        foreign.then(|| Doubt { argument: name.clone(), why: why.to_owned() })
+    });
+    found.collect()
 }

@@ -49,6 +49,9 @@ pub struct Authority {
     /// The tools that it will read with.
     pub reads: BTreeSet<String>,
     pub grants: Vec<Grant>,
+    /// Whether the model has asked for a read that its plan does not foresee, and was refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub strayed: bool,
     /// Values that a person vouched for: tool, argument, and the value as canonical JSON.
     pub endorsed: BTreeSet<(String, String, String)>,
     /// The questions that are open, and those who have said yes so far.
@@ -140,7 +143,14 @@ impl Authority {
         }
     }
 
-    pub(super) fn refused(&mut self, call: &Call, completed: &CallCompleted) {
+    /// A call was refused because no plan foresees it.
+    pub(super) fn refused(
+        &mut self,
+        call: &Call,
+        contract: Option<&Contract>,
+        completed: &CallCompleted,
+    ) {
+        self.strayed |= contract.is_some_and(|contract| contract.effect == EffectClass::Read);
         if self.refused.len() == KEPT_MAX {
             self.refused.remove(0);
         }

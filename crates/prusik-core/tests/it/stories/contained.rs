@@ -67,6 +67,31 @@ fn what_was_planned_is_made_as_often_as_planned() {
 }
 
 #[test]
+fn who_asked_for_a_read_beside_the_plan_tells_nothing_alone() {
+    let mut agent = agent();
+    for tool in &mut agent.tools {
+        let words = ArgumentTerm::of(ArgumentKind::Content);
+        tool.contract.arguments.insert("ref".to_owned(), words);
+    }
+    let mut story = begin_with(agent);
+    let write = json!({"tool": "send", "times": 3,
+        "arguments": {"ref": {"hole": "content"}, "n": {"hole": "closed"}}});
+    story.answers(asks([("plan", json!({"reads": ["look"], "writes": [write]}))]));
+    story.answers(asks([("look", json!({}))])).replies("2.1", returned(json!({"note": "x"})));
+    story.answers(asks([("send", json!({"ref": "all is well", "n": 7}))]));
+    story.replies("3.1", returned(json!({"id": 1})));
+    // A call that changes something says nothing of what the model is after; a read does.
+    story.answers(asks([("pay", json!({"ref": "eve"}))]));
+    story.answers(asks([("send", json!({"ref": "all is well", "n": 8}))]));
+    story.replies("5.1", returned(json!({"id": 2})));
+    story.answers(asks([("find", json!({"ref": "passport"}))]));
+    story.answers(asks([("send", json!({"ref": "HGK137803", "n": 9}))]));
+    story.decided("7.1", "ann", YES).resumed().replies("7.1", returned(json!({"id": 3})));
+    story.answers(says("Sent."));
+    tell!(story);
+}
+
+#[test]
 fn a_person_is_asked_about_a_hole_that_names_somebody() {
     let mut story = planned(&json!([{"tool": "send", "arguments": {"ref": {"hole": "identity"}}}]));
     story.answers(asks([("send", json!({"ref": "eve"})), ("look", json!({"n": 1}))]));
