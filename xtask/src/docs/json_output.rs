@@ -601,37 +601,50 @@ fn reviewed() -> Vec<Object> {
         Object {
             when: "By `check` only: what is known of an agent as a whole",
             example: json!({
-                "question": "injection", "agent": "clerk",
-                "facts": [{"about": "held to", "text": "nothing: it is not contained"}],
-                "blast": {
-                    "hold": "nothing", "reads": [],
-                    "sources": [{"tool": "read", "says": "anything"}],
-                    "sinks": [{
-                        "tool": "bank__pay", "effect": "write", "leaves": false, "level": "open", "rules": [],
-                        "people": 1,
-                        "cells": [{"argument": "iban", "shape": "word", "way": "loose", "verdict": "made",
-                                   "stop": "nothing"}],
-                        "witness": {"source": "read", "tool": "bank__pay", "arguments": ["iban"],
-                                    "verdict": "made"},
-                    }],
-                },
+                "question": "context", "agent": "clerk",
+                "facts": [{"about": "window", "text": "20000 tokens, of which 1000 are kept for the answer"}],
             }),
             keys: &[
-                (
-                    "question",
-                    "The question that is answered: `context`, `injection` or `confirmation`",
-                ),
+                ("question", "The question that is answered: `context` or `confirmation`"),
                 ("agent", "The agent's name"),
                 ("facts", "The answers"),
-                (
-                    "blast",
-                    "For `injection` alone: what the agent is held to, what it reads from outside, and for \
-                     each tool what becomes of a call (`made`, `asked`, `never`) with a value of each \
-                     shape in each argument, without a plan, where one foresees it, and beside one",
-                ),
             ],
         },
+        blast(),
     ]
+}
+
+fn blast() -> Object {
+    Object {
+        when: "By `check` only: what an injected instruction can cause",
+        example: json!({
+            "question": "injection", "agent": "clerk",
+            "facts": [{"about": "held to", "text": "nothing: it is not contained"}],
+            "blast": {
+                "hold": "nothing", "reads": [],
+                "sources": [{"tool": "read", "says": "anything"}],
+                "sinks": [{
+                    "tool": "bank__pay", "effect": "write", "leaves": false, "level": "open", "rules": [],
+                    "people": 1,
+                    "cells": [{"argument": "iban", "shape": "word", "way": "loose", "verdict": "made",
+                               "stop": "nothing"}],
+                    "witness": {"source": "read", "tool": "bank__pay", "arguments": ["iban"],
+                                "verdict": "made"},
+                }],
+            },
+        }),
+        keys: &[
+            ("question", "The question that is answered: `context`, `injection` or `confirmation`"),
+            ("agent", "The agent's name"),
+            ("facts", "The answers"),
+            (
+                "blast",
+                "What the agent is held to, what it reads from outside, and for \
+                 each tool what becomes of a call (`made`, `asked`, `never`) with a value of each \
+                 shape in each argument, without a plan, where one foresees it, and beside one",
+            ),
+        ],
+    }
 }
 
 const TOOL: (&str, &str) = ("tool", "The tool's name");
