@@ -223,7 +223,11 @@ impl State {
             Event::CallsStarted(started) => self.calls_started(&started.calls, at),
             Event::CallRetried(retried) => self.call_retried(retried, at),
             Event::CallCompleted(completed) => {
-                self.authority.came_out(&completed.outcome);
+                let call = self.calls.get(&completed.call);
+                let held = call.and_then(|call| definition.held(&call.tool));
+                if held.is_some_and(|held| held.tool.contract.effect == EffectClass::Read) {
+                    self.authority.read(&completed.outcome);
+                }
                 self.call_completed(definition, completed);
             }
             Event::CallDoubted(doubted) => self.call_doubted(definition, doubted, at),

@@ -105,10 +105,10 @@ fn gate(
         let doubts = doubts.into_iter();
         doubts.filter(|doubt| !endorsed(&doubt.argument, &arguments[&doubt.argument])).collect()
     };
-    match grant::fit(&authority.grants, tool, arguments, term, |text| trusted.knows_text(text)) {
-        // Who has strayed from the plan may be somebody else's, and fills nothing alone any more.
-        Fit::Covered(grant) if authority.strayed && !clean => {
-            let doubts = open(filled(&authority.grants[grant].write, arguments, trusted));
+    match grant::fit(&authority.grants, tool, arguments, &term, |text| trusted.knows_text(text)) {
+        // Who looks for what the task does not need may be about to pass it on.
+        Fit::Covered(grant) if authority.pried && !clean => {
+            let doubts = open(words(&authority.grants[grant].write, arguments, &term, trusted));
             if doubts.is_empty() { Gate::Spend(grant) } else { Gate::Ask(Some(grant), doubts) }
         }
         Fit::Covered(grant) => Gate::Spend(grant),
@@ -149,15 +149,24 @@ fn unforeseen(policy: &Containment, tool: &str, why: &str) -> Gate {
     }
 }
 
-/// Returns the arguments that a plan has left open and that are not known from trusted texts.
-fn filled(write: &PlannedWrite, arguments: &Value, trusted: &Trusted) -> Vec<Doubt> {
-    let holes = write.arguments.iter().filter(|(_, slot)| matches!(slot, Slot::Hole(_)));
+/// Returns the arguments that the model has put into words of its own.
+fn words(
+    write: &PlannedWrite,
+    arguments: &Value,
+    term: impl Fn(&str) -> ArgumentTerm,
+    trusted: &Trusted,
+) -> Vec<Doubt> {
+    let content = Slot::Hole(ArgumentKind::Content);
+    let holes = write
+        .arguments
+        .iter()
+        .filter(|(name, slot)| **slot == content && term(name).kind == ArgumentKind::Content);
     let found = holes.filter_map(|(name, _)| {
-        let foreign =
-            grant::leaves(arguments.get(name)?).into_iter().any(|leaf| !trusted.knows(leaf));
-        let why = "the plan leaves it open, and the model has asked since for what the plan does not \
-                   foresee";
-        foreign.then(|| Doubt { argument: name.clone(), why: why.to_owned() })
+        let leaves = grant::leaves(arguments.get(name)?);
+        let why =
+            "these are the model's words, and it has tried to read what the plan does not foresee";
+        let is_foreign = leaves.into_iter().any(|leaf| !trusted.knows(leaf));
+        is_foreign.then(|| Doubt { argument: name.clone(), why: why.to_owned() })
     });
     found.collect()
 }

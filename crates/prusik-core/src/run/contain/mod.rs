@@ -33,9 +33,9 @@ pub struct Authority {
     /// The tools that it will read with.
     pub reads: BTreeSet<String>,
     pub grants: Vec<Grant>,
-    /// Whether the model has asked for what its plan does not foresee, and was refused.
+    /// Whether the model wanted to read what its plan does not foresee, and was refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub strayed: bool,
+    pub pried: bool,
     /// Values that a person vouched for: tool, argument, and the value as canonical JSON.
     pub endorsed: BTreeSet<(String, String, String)>,
     /// The questions that are open, and those who have said yes so far.
@@ -57,9 +57,9 @@ impl Authority {
         self.grants.extend(writes.map(|write| Grant { left: write.times, write: write.clone() }));
     }
 
-    /// Takes note of how a call came out.
-    pub(super) fn came_out(&mut self, outcome: &Outcome) {
-        self.strayed |= matches!(outcome, Outcome::Denied { rule, .. } if rule == gate::UNPLANNED);
+    /// Takes note of how a read came out.
+    pub(super) fn read(&mut self, outcome: &Outcome) {
+        self.pried |= matches!(outcome, Outcome::Denied { rule, .. } if rule == gate::UNPLANNED);
     }
 
     pub(super) fn spend(&mut self, grant: usize) {

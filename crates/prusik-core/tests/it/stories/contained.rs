@@ -67,24 +67,26 @@ fn what_was_planned_is_made_as_often_as_planned() {
 }
 
 #[test]
-fn who_has_strayed_from_the_plan_fills_no_holes_alone() {
-    let write =
-        |to: &str, n: &Value| json!({"tool": "send", "arguments": {"ref": {"pinned": to}, "n": n}});
-    let hole = json!({"hole": "closed"});
-    let pinned = json!({"pinned": 5});
-    let mut story =
-        planned(&json!([write("bob", &hole), write("bob", &pinned), write("ann", &hole)]));
-    story.answers(asks([("send", json!({"ref": "ann", "n": 7}))]));
+fn who_pries_has_its_words_looked_at() {
+    let mut agent = agent();
+    for tool in &mut agent.tools {
+        tool.contract.arguments.insert("ref".to_owned(), ArgumentTerm::of(ArgumentKind::Content));
+    }
+    let mut story = begin_with(agent);
+    let write = |to: &Value, n: &Value| json!({"tool": "send", "arguments": {"ref": to, "n": n}});
+    let (words, number) = (json!({"hole": "content"}), json!({"hole": "closed"}));
+    let (bob, five) = (json!({"pinned": "bob"}), json!({"pinned": 5}));
+    let writes = [write(&words, &five), write(&bob, &number), write(&words, &five)];
+    story.answers(asks([("plan", json!({"reads": ["look"], "writes": writes}))]));
+    story.answers(asks([("look", json!({}))])).replies("2.1", returned(json!({"note": "pry"})));
+    // Words are the model's to say, until it wants to read what the plan does not foresee.
+    story.answers(asks([("send", json!({"ref": "all is well", "n": 5}))]));
     story.replies("3.1", returned(json!({"id": 1})));
-    // What is pinned goes through as it did; what is open asks from here on.
-    story.answers(asks([
-        ("send", json!({"ref": "eve", "n": 7})),
-        ("send", json!({"ref": "bob", "n": 5})),
-    ]));
+    story.answers(asks([("find", json!({})), ("send", json!({"ref": "bob", "n": 7}))]));
     story.replies("4.2", returned(json!({"id": 2})));
-    story.answers(asks([("send", json!({"ref": "bob", "n": 7}))]));
-    story.decided("5.1", "ann", YES).resumed().replies("5.1", returned(json!({"id": 3})));
-    story.answers(says("Sent."));
+    story.answers(asks([("send", json!({"ref": "the secret", "n": 5}))]));
+    story.decided("5.1", "ann", Decision::Denied { reason: None }).resumed();
+    story.answers(says("Nothing more."));
     tell!(story);
 }
 
