@@ -40,6 +40,9 @@ pub struct Args {
     /// Only this suite
     #[arg(long, value_parser = SUITES)]
     suite: Option<String>,
+    /// Only this task, for example `user_task_3`
+    #[arg(long)]
+    user: Option<String>,
     /// Only so many pairs of each suite, drawn from the seed
     #[arg(long)]
     pairs: Option<usize>,
@@ -56,7 +59,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Write the table into docs/benchmarks.md, too
-    #[arg(long, conflicts_with_all = ["suite", "pairs", "attacker", "json"])]
+    #[arg(long, conflicts_with_all = ["suite", "user", "pairs", "attacker", "json"])]
     write: bool,
 }
 
@@ -119,7 +122,8 @@ pub fn run_dojo(args: &Args) -> Result<()> {
     let cases = cases(args, &bench)?;
     eprintln!("dojo: {} cases", cases.len());
     let measured = measure_all(&bench, cases, args.parallel)?;
-    let scope = if args.suite.is_none() && args.pairs.is_none() { Scope::All } else { Scope::Some };
+    let is_whole = args.suite.is_none() && args.user.is_none() && args.pairs.is_none();
+    let scope = if is_whole { Scope::All } else { Scope::Some };
     let table = table::markdown(&measured);
     if args.json {
         measured.iter().for_each(|measured| print(&table::json(measured).to_string()));
@@ -148,7 +152,8 @@ fn cases(args: &Args, bench: &Bench) -> Result<Vec<Case>> {
         if args.suite.as_deref().is_some_and(|only| only != name) {
             continue;
         }
-        let suite = bench.zygote.suite(name)?;
+        let mut suite = bench.zygote.suite(name)?;
+        suite.users.retain(|user| args.user.as_ref().is_none_or(|only| only == user));
         let pair = |user: &String, injection: Option<&String>| Pair {
             suite: name.to_owned(),
             user: user.clone(),

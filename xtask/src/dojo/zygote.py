@@ -81,7 +81,9 @@ def main():
                 sys.stdout.flush()
                 status = 0
             except BaseException as error:
-                print(f"zygote: {error!r}", file=sys.stderr, flush=True)
+                # Whom a kill has cut off from its run says so, and nobody needs it.
+                if "BrokenPipe" not in repr(error):
+                    print(f"zygote: {error!r}", file=sys.stderr, flush=True)
             os._exit(status)
 
 

@@ -51,7 +51,7 @@ pub struct Authority {
     pub grants: Vec<Grant>,
     /// Whether the model has asked for a read that its plan does not foresee, and was refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub strayed: bool,
+    pub pried: bool,
     /// Values that a person vouched for: tool, argument, and the value as canonical JSON.
     pub endorsed: BTreeSet<(String, String, String)>,
     /// The questions that are open, and those who have said yes so far.
