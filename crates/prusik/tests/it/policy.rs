@@ -37,12 +37,11 @@ fn pay(amount: &str) -> String {
 /// A copy of the example with a policy and another script; its clerk is not contained.
 pub fn invoices(folder: &Path, policy: &str, turns: &[&str]) {
     copy(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/invoices")), folder);
-    let yaml = std::fs::read_to_string(folder.join("prusik.yaml")).unwrap();
-    let declared = "  bank__pay:\n    arguments: { amount: { kind: money } }\n";
-    let yaml = yaml.replace("  bank__pay:\n", declared);
+    let agent = std::fs::read_to_string(folder.join("agents/clerk.md")).unwrap();
+    let agent = agent.replace("model: default\n", "model: default\ncontainment: off\n");
     let script = format!("turns:\n{}", turns.concat());
     let files = [
-        ("prusik.yaml", yaml.as_str()),
+        ("agents/clerk.md", agent.as_str()),
         ("scripts/clerk.yaml", &script),
         ("policy/pay.cedar", policy),
     ];

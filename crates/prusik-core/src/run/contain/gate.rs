@@ -181,7 +181,7 @@ fn by_authority(
     };
     match grant::fit(&authority.grants, tool, arguments, term, known) {
         // Who asked for a read beside its plan may be after something to tell.
-        Fit::Covered(grant) if authority.strayed && !clean => {
+        Fit::Covered(grant) if authority.pried && !clean => {
             let doubts = open(told(held, &authority.grants[grant].write, arguments, known));
             if doubts.is_empty() { Gate::Spend(grant) } else { Gate::Ask(Some(grant), doubts) }
         }

@@ -150,7 +150,7 @@ impl Authority {
         contract: Option<&Contract>,
         completed: &CallCompleted,
     ) {
-        self.strayed |= contract.is_some_and(|contract| contract.effect == EffectClass::Read);
+        self.pried |= contract.is_some_and(|contract| contract.effect == EffectClass::Read);
         if self.refused.len() == KEPT_MAX {
             self.refused.remove(0);
         }
