@@ -151,7 +151,7 @@ impl Call<'_> {
         };
         let mut worst = (Verdict::Never, Stop::Schema);
         for given in given {
-            let denied = match &self.domain.allowed {
+            let met = match &self.domain.allowed {
                 Some(allowed) => {
                     let alike = allowed.iter().filter(|call| call.get(name) == given);
                     let found = alike.map(|call| self.met(given, call));
@@ -162,7 +162,7 @@ impl Call<'_> {
                     self.met(given, &call)
                 }),
             };
-            let met = denied.unwrap_or_else(|| (Verdict::Never, self.rule()));
+            let met = met.unwrap_or_else(|| (Verdict::Never, self.rule()));
             if met.0 > worst.0 || worst.1 == Stop::Schema {
                 worst = met;
             }
@@ -221,18 +221,25 @@ impl Call<'_> {
             Way::Foreseen => Authority::of(&self.plan(call)),
         };
         // Nothing that the attacker chose stands in a text that is trusted; all else may.
-        let is_mine = self.shape.is_chosen();
-        let mine = given.filter(|_| is_mine);
-        let mine: Vec<&Value> = mine.map(leaves).unwrap_or_default();
-        let others = call.iter().filter(|(key, _)| *key != name || !is_mine);
+        let mine: Vec<Value> = match (given, self.shape) {
+            (Some(given), Shape::Keys) => keys(given).into_iter().map(Value::from).collect(),
+            (Some(given), shape) if shape.is_chosen() => {
+                leaves(given).into_iter().cloned().collect()
+            }
+            (Some(_) | None, _) => Vec::new(),
+        };
         let mut texts: Vec<String> = Vec::new();
-        for (key, value) in others {
-            texts.push(key.clone());
+        for (key, value) in call {
+            if key != name || !self.shape.is_chosen() {
+                texts.push(key.clone());
+            }
             texts.extend(keys(value).into_iter().map(str::to_owned));
             texts.extend(leaves(value).into_iter().map(text_of));
         }
+        // What is not the attacker's may stand in a text as it is, but not around what is.
+        texts.retain(|text| !mine.iter().any(|mine| occurs(mine, text)));
         let known =
-            |leaf: &Value| !mine.contains(&leaf) && texts.iter().any(|text| occurs(leaf, text));
+            |leaf: &Value| !mine.contains(leaf) && texts.iter().any(|text| occurs(leaf, text));
         let standing = Standing { policy, authority: &authority, clean: false };
         match gate(standing, self.tool, &Value::Object(call.clone()), known) {
             Gate::Pass | Gate::Spend(_) => (Verdict::Made, Stop::Nothing),
