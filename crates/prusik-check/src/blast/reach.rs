@@ -236,10 +236,8 @@ impl Call<'_> {
             texts.extend(keys(value).into_iter().map(str::to_owned));
             texts.extend(leaves(value).into_iter().map(text_of));
         }
-        // What is not the attacker's may stand in a text as it is, but not around what is.
         texts.retain(|text| !mine.iter().any(|mine| occurs(mine, text)));
-        let known =
-            |leaf: &Value| !mine.contains(leaf) && texts.iter().any(|text| occurs(leaf, text));
+        let known = |leaf: &Value| texts.iter().any(|text| occurs(leaf, text));
         let standing = Standing { policy, authority: &authority, clean: false };
         match gate(standing, self.tool, &Value::Object(call.clone()), known) {
             Gate::Pass | Gate::Spend(_) => (Verdict::Made, Stop::Nothing),
