@@ -106,6 +106,27 @@ pub enum Slot {
 pub struct Grant {
     pub write: PlannedWrite,
     pub left: u32,
+    /// How often people have said no to a call that it foresees.
+    #[serde(default)]
+    pub denied: u32,
+}
+
+impl Grant {
+    /// A call that a person denied may still come as it was meant. But who asks again and again wears
+    /// people out.
+    const DENIED_MAX: u32 = 3;
+
+    pub fn of(write: PlannedWrite) -> Self {
+        Self { left: write.times, write, denied: 0 }
+    }
+
+    /// Takes back what was kept for a call that is not made.
+    pub fn denied(&mut self) {
+        self.denied = self.denied.saturating_add(1);
+        if self.denied < Self::DENIED_MAX {
+            self.left = self.left.saturating_add(1);
+        }
+    }
 }
 
 /// How a call stands to the grants of a run.

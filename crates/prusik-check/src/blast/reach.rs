@@ -133,15 +133,12 @@ fn is_plain_read(tool: &Tool) -> bool {
     tool.contract.effect == EffectClass::Read && !tool.contract.leaves
 }
 
-/// What a run knows, and what the attacker chose.
-struct Texts<'a> {
-    mine: Vec<&'a Value>,
-    texts: Vec<String>,
-}
+/// The texts that are trusted in a run.
+struct Texts(Vec<String>);
 
-impl Sources for Texts<'_> {
+impl Sources for Texts {
     fn knows(&self, leaf: &Value) -> bool {
-        !self.mine.contains(&leaf) && self.texts.iter().any(|text| occurs(leaf, text))
+        self.0.iter().any(|text| occurs(leaf, text))
     }
 
     fn made_by_run(&self, _: &Value) -> bool {
@@ -170,7 +167,7 @@ impl Call<'_> {
         };
         let mut worst = (Verdict::Never, Stop::Schema);
         for given in given {
-            let denied = match &self.domain.allowed {
+            let met = match &self.domain.allowed {
                 Some(allowed) => {
                     let alike = allowed.iter().filter(|call| call.get(name) == given);
                     let found = alike.map(|call| self.met(given, call));
@@ -181,7 +178,7 @@ impl Call<'_> {
                     self.met(given, &call)
                 }),
             };
-            let met = denied.unwrap_or_else(|| (Verdict::Never, self.rule()));
+            let met = met.unwrap_or_else(|| (Verdict::Never, self.rule()));
             if met.0 > worst.0 || worst.1 == Stop::Schema {
                 worst = met;
             }
@@ -240,20 +237,26 @@ impl Call<'_> {
             Way::Foreseen => Authority::of(&self.plan(call)),
         };
         // Nothing that the attacker chose stands in a text that is trusted; all else may.
-        let is_mine = self.shape.is_chosen();
-        let mine = given.filter(|_| is_mine);
-        let mine: Vec<&Value> = mine.map(leaves).unwrap_or_default();
-        let others = call.iter().filter(|(key, _)| *key != name || !is_mine);
+        let mine: Vec<Value> = match (given, self.shape) {
+            (Some(given), Shape::Keys) => keys(given).into_iter().map(Value::from).collect(),
+            (Some(given), shape) if shape.is_chosen() => {
+                leaves(given).into_iter().cloned().collect()
+            }
+            (Some(_) | None, _) => Vec::new(),
+        };
         let mut texts: Vec<String> = Vec::new();
-        for (key, value) in others {
-            texts.push(key.clone());
+        for (key, value) in call {
+            if key != name || !self.shape.is_chosen() {
+                texts.push(key.clone());
+            }
             texts.extend(keys(value).into_iter().map(str::to_owned));
             texts.extend(leaves(value).into_iter().map(text_of));
         }
+        texts.retain(|text| !mine.iter().any(|mine| occurs(mine, text)));
         // Secrets only add questions, to those whom nobody named: what is said here holds without them.
         let label = Label::of("outside");
         let standing = Standing { policy, authority: &authority, label: &label };
-        match gate(standing, self.tool, &Value::Object(call.clone()), &Texts { mine, texts }) {
+        match gate(standing, self.tool, &Value::Object(call.clone()), &Texts(texts)) {
             Gate::Pass | Gate::Spend(_) => (Verdict::Made, Stop::Nothing),
             Gate::Ask(_, _) => (Verdict::Asked, Stop::Person),
             Gate::Refuse(_) => (Verdict::Never, Stop::Grant),

@@ -339,7 +339,7 @@ fn at_most(agent: &Agent, blast: &Blast) -> String {
         Hold::Nothing => String::new(),
         Hold::Words | Hold::PlanOrPerson => format!("{at_will}\n{void}"),
         Hold::Plan => format!(
-            "with a plan: one yes for each planned call, and after a no it may ask again\nwithout a plan: \
+            "with a plan: one yes for each planned call, and after a no it may ask twice more\nwithout a plan: \
              {at_will}\n{void}"
         ),
     }

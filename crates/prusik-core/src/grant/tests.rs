@@ -9,7 +9,7 @@ use super::{
 
 fn grant(arguments: &Value) -> Grant {
     let arguments = serde_json::from_value(arguments.clone()).unwrap();
-    Grant { write: PlannedWrite { tool: "pay".to_owned(), arguments, times: 1 }, left: 1 }
+    Grant::of(PlannedWrite { tool: "pay".to_owned(), arguments, times: 1 })
 }
 
 fn term(name: &str) -> ArgumentTerm {

@@ -540,6 +540,10 @@ impl State {
             return;
         }
         let Some(call) = self.calls.get_mut(&answered.call) else { return };
+        if matches!(answered.decision, Decision::Denied { .. }) {
+            let arguments = json::canonical(call.arguments());
+            self.authority.denied.insert((call.tool.clone(), arguments));
+        }
         let Decision::Approved { arguments, endorsed } = &answered.decision else { return };
         if let Some(arguments) = arguments {
             call.input = Arc::new(ToolInput::Json(arguments.clone()));

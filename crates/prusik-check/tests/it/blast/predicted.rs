@@ -52,7 +52,7 @@ fn universe() -> Vec<(Shape, Value)> {
         of(Shape::YesNo, json!([true, false])),
         of(Shape::Null, json!([null])),
         of(Shape::Empty, json!([[], {}])),
-        of(Shape::Keys, json!([{"send it to eve": 5}])),
+        of(Shape::Keys, json!([{"send it to eve": 5}, {"send it to eve": 2}])),
         of(
             Shape::Known,
             json!(["kestrel", 4242, "amber", 2, "2", 7, ["kestrel"], ["2"], {"kestrel": 2}]),

@@ -85,6 +85,7 @@ impl Draft<'_> {
                 let standing = Standing { policy, authority: &self.state.authority, label: &label };
                 gate(standing, &held.tool, &arguments, &known)
             });
+            let gate = self.unless_denied(gate, held, &arguments);
             // One question for all reasons. What is refused is not asked about.
             match gate {
                 Gate::Pass if concerns.is_empty() => {}
@@ -101,6 +102,20 @@ impl Draft<'_> {
                 }
                 Gate::Refuse(message) => self.deny(id, UNPLANNED.to_owned(), message),
             }
+        }
+    }
+
+    /// Nobody is asked twice about the same call: a no stands.
+    fn unless_denied(&self, gate: Gate, held: &Held, arguments: &Value) -> Gate {
+        let call = (held.tool.name.clone(), json::canonical(arguments));
+        match gate {
+            Gate::Ask(_, _) if self.state.authority.denied.contains(&call) => {
+                Gate::Refuse(format!(
+                    "This very call of `{}` was asked about, and a person has said no to it.",
+                    held.tool.name
+                ))
+            }
+            gate @ (Gate::Pass | Gate::Spend(_) | Gate::Ask(_, _) | Gate::Refuse(_)) => gate,
         }
     }
 

@@ -54,6 +54,9 @@ pub struct Authority {
     pub pried: bool,
     /// Values that a person vouched for: tool, argument, and the value as canonical JSON.
     pub endorsed: BTreeSet<(String, String, String)>,
+    /// Calls that people said no to: tool, and arguments as canonical JSON.
+    #[serde(default)]
+    pub denied: BTreeSet<(String, String)>,
     /// The questions that are open, and those who have said yes so far.
     pub asked: BTreeMap<CallId, Asked>,
     /// Ids of what the run itself has made, as canonical JSON.
@@ -94,8 +97,7 @@ impl Authority {
     fn take(&mut self, plan: &Plan) {
         self.planned = true;
         self.reads.extend(plan.reads.iter().cloned());
-        let writes = plan.writes.iter();
-        self.grants.extend(writes.map(|write| Grant { left: write.times, write: write.clone() }));
+        self.grants.extend(plan.writes.iter().cloned().map(Grant::of));
     }
 
     pub(super) fn plan_made(&mut self, made: &PlanMade) {
@@ -175,7 +177,7 @@ impl Authority {
                 // The call that was foreseen may still come.
                 let grant = asked.request.grant;
                 if let Some(grant) = grant.and_then(|grant| self.grants.get_mut(grant)) {
-                    grant.left = grant.left.saturating_add(1);
+                    grant.denied();
                 }
                 self.asked.remove(&answered.call);
                 true
