@@ -105,10 +105,10 @@ fn gate(
         let doubts = doubts.into_iter();
         doubts.filter(|doubt| !endorsed(&doubt.argument, &arguments[&doubt.argument])).collect()
     };
-    match grant::fit(&authority.grants, tool, arguments, &term, |text| trusted.knows_text(text)) {
+    match grant::fit(&authority.grants, tool, arguments, term, |text| trusted.knows_text(text)) {
         // Who looks for what the task does not need may be about to pass it on.
         Fit::Covered(grant) if authority.pried && !clean => {
-            let doubts = open(words(&authority.grants[grant].write, arguments, &term, trusted));
+            let doubts = open(words(&authority.grants[grant].write, arguments, term, trusted));
             if doubts.is_empty() { Gate::Spend(grant) } else { Gate::Ask(Some(grant), doubts) }
         }
         Fit::Covered(grant) => Gate::Spend(grant),
