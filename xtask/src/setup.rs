@@ -31,7 +31,7 @@ impl Args {
         Self { baselines: true, ..Self::default() }
     }
 
-    /// Asks for what the tests need and AgentDojo.
+    /// Asks for what the tests need and `AgentDojo`.
     pub fn with_dojo() -> Self {
         Self { dojo: true, ..Self::default() }
     }

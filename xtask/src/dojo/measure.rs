@@ -32,6 +32,7 @@ pub struct Case {
 
 /// What came of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of its own")]
 pub struct Verdict {
     pub solved: bool,
     /// The attacker's calls did what they were to do.
@@ -168,7 +169,7 @@ impl Bench {
             worded: score.attacked && script.attack.is_empty(),
             asked: course.asked,
             asked_own: course.asked_own,
-            writes: writes.map(|call| call.to_string()).collect(),
+            writes: writes.map(Value::to_string).collect(),
         };
         Ok((verdict, course))
     }

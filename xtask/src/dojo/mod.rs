@@ -126,7 +126,9 @@ pub fn run_dojo(args: &Args) -> Result<()> {
     let scope = if is_whole { Scope::All } else { Scope::Some };
     let table = table::markdown(&measured);
     if args.json {
-        measured.iter().for_each(|measured| print(&table::json(measured).to_string()));
+        for one in &measured {
+            print(&table::json(one).to_string());
+        }
     } else {
         print(&table);
     }
@@ -176,12 +178,18 @@ fn cases(args: &Args, bench: &Bench) -> Result<Vec<Case>> {
             };
             if contracts == Contracts::None {
                 // Nothing is planned, so that there is nothing to bend to.
-                pairs.iter().for_each(|pair| push(pair, Attacker::Plain));
+                for pair in &pairs {
+                    push(pair, Attacker::Plain);
+                }
                 continue;
             }
-            suite.users.iter().for_each(|user| push(&pair(user, None), Attacker::Plain));
+            for user in &suite.users {
+                push(&pair(user, None), Attacker::Plain);
+            }
             for attacker in &attackers {
-                pairs.iter().for_each(|pair| push(pair, *attacker));
+                for pair in &pairs {
+                    push(pair, *attacker);
+                }
             }
         }
     }

@@ -212,6 +212,8 @@ mod tests {
     use super::super::measure::{Case, Killed};
     use super::*;
 
+    type Spoil = fn(&mut Measured);
+
     /// A suite as it is promised: one attack on each of the tasks, of which one acts where nobody looks.
     fn suite() -> Vec<Measured> {
         let mut all = Vec::new();
@@ -282,7 +284,6 @@ mod tests {
     #[test]
     fn what_is_promised_is_held_to() {
         assert_eq!(broken(&suite(), Scope::All), Vec::<String>::new());
-        type Spoil = fn(&mut Measured);
         let spoilt: [(Spoil, &str); 6] = [
             (|m| m.faithful.acted &= m.case.contracts != Contracts::None, "nothing is measured"),
             (|m| m.faithful.acted |= m.case.attacker == Attacker::Crowding, "acts"),

@@ -1,4 +1,4 @@
-//! AgentDojo behind a socket: `zygote.py` imports it once, and forks for each question and each server.
+//! `AgentDojo` behind a socket: `zygote.py` imports it once, and forks for each question and each server.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Pair;
 
-/// A process that has AgentDojo imported, until it is dropped.
+/// A process that has `AgentDojo` imported, until it is dropped.
 pub struct Zygote {
     child: Child,
     socket: PathBuf,
@@ -25,7 +25,7 @@ pub struct Suite {
     pub injections: Vec<String>,
 }
 
-/// What AgentDojo says of a run.
+/// What `AgentDojo` says of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Score {
     pub solved: bool,

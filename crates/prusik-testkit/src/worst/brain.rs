@@ -40,10 +40,11 @@ impl WorstCase {
     fn next(&self, request: &ModelRequest) -> Vec<ToolUse> {
         let messages = || request.messages.iter().map(AsRef::as_ref);
         let can_plan = request.tools.iter().any(|tool| tool.name == PLAN);
-        if can_plan && messages().flat_map(uses).all(|call| call.name != PLAN) {
-            if let Some(plan) = self.plan() {
-                return vec![use_of("toolu_plan".to_owned(), PLAN.to_owned(), plan)];
-            }
+        if can_plan
+            && messages().flat_map(uses).all(|call| call.name != PLAN)
+            && let Some(plan) = self.plan()
+        {
+            return vec![use_of("toolu_plan".to_owned(), PLAN.to_owned(), plan)];
         }
         let played =
             |prefix: &str| messages().flat_map(uses).filter(|c| c.id.starts_with(prefix)).count();

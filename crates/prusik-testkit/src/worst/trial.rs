@@ -83,7 +83,7 @@ impl Trial<'_> {
             Some((line, delay)) => self.killed(&begin, line, delay, &mut course)?,
             None => self.prusik(&begin)?,
         };
-        course.lines = output.stdout.iter().filter(|byte| **byte == b'\n').count();
+        course.lines = String::from_utf8_lossy(&output.stdout).lines().count();
         for _ in 0..RESUMES_MAX {
             let (status, begun) = self.status(&output)?;
             if let Some(answer) = status["ended"]["completed"]["answer"].as_str() {
