@@ -63,6 +63,12 @@ impl ArgumentTerm {
     }
 }
 
+impl From<ArgumentKind> for ArgumentTerm {
+    fn from(kind: ArgumentKind) -> Self {
+        Self::of(kind)
+    }
+}
+
 /// A plan, as the model makes it before it has read anything from outside.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use prusik::{Agent, Event, Filter, Model, OnFailure, Prusik};
+use prusik::{Agent, ArgumentKind, ArgumentTerm, Event, Filter, Model, OnFailure, Prusik, Returns};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -146,8 +146,12 @@ fn clerk(bank: Arc<Bank>) -> Result<Agent, Box<dyn std::error::Error>> {
     let agent = Agent::builder("clerk")
         .prompt("You pay the invoices that you are given, each once.")
         .model(Model::script(SCRIPT)?)
-        .tool(pay(bank.clone()))
-        .tool(find_payment(bank.clone()))
+        .tool(pay(bank.clone()).argument(
+            "amount_cents",
+            ArgumentTerm { max: Some(50_000.0), ..ArgumentKind::Money.into() },
+        ))
+        // Nobody from outside writes into this ledger.
+        .tool(find_payment(bank.clone()).returns(Returns::Trusted))
         .hidden_tool(cancel_payment(bank))
         .output::<Paid>()
         .on_failure(OnFailure::Compensate);

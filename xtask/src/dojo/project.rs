@@ -92,7 +92,7 @@ impl Example {
         fs::write(folder.join("prusik.yaml"), yaml)?;
         for (name, agent) in &self.agents {
             let agent = match contracts {
-                Contracts::None => replaced(agent, CONTAINED, "")?,
+                Contracts::None => replaced(agent, CONTAINED, "containment: off\n")?,
                 Contracts::Plain | Contracts::Capped => agent.clone(),
             };
             fs::write(folder.join(name), agent)?;
@@ -139,7 +139,7 @@ mod tests {
             assert!(replaced(text, from, "other").is_ok());
         }
         for (_, agent) in &example.agents {
-            assert!(!replaced(agent, CONTAINED, "").unwrap().contains("containment"));
+            assert!(replaced(agent, CONTAINED, "containment: off\n").is_ok());
         }
         assert!(replaced("other", MONEY, "").is_err());
     }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, RecordTerm};
+use prusik_core::contract::{Contract, EffectClass, FailureTerm, KeyPlace, RecordTerm, Returns};
 use prusik_core::expr::Expr;
+use prusik_core::grant::ArgumentTerm;
 use prusik_core::ledger::EntryKind;
 use prusik_core::outcome::{Failure as Failed, Outcome, Refusal, Reply, ToolResult, kind};
 use prusik_tool::{CallAttempt, ToolInfo};
@@ -29,6 +30,8 @@ pub struct RustTool {
     tool: Arc<dyn prusik_tool::Tool>,
     terms: Terms,
     failures: &'static [FailureKind],
+    arguments: BTreeMap<String, ArgumentTerm>,
+    returns: Returns,
 }
 
 /// What an attribute says beyond the schema.
@@ -125,7 +128,13 @@ pub fn tool<B: Body>(terms: Terms, body: B) -> RustTool {
         output_schema: result_schema::<B::Value>(),
         hints: None,
     };
-    RustTool { tool: Arc::new(Function { info, body }), terms, failures: B::Failure::KINDS }
+    RustTool {
+        tool: Arc::new(Function { info, body }),
+        terms,
+        failures: B::Failure::KINDS,
+        arguments: BTreeMap::new(),
+        returns: Returns::default(),
+    }
 }
 
 /// One call of a tool, as the tool sees it.
@@ -335,7 +344,21 @@ impl RustTool {
                 (kind.kind.to_owned(), term)
             })
             .collect();
+        contract.arguments.clone_from(&self.arguments);
+        contract.returns.clone_from(&self.returns);
         Ok(contract)
+    }
+
+    /// Says what an argument decides. One of which nothing is said decides who or what is affected.
+    pub fn argument(mut self, name: impl Into<String>, term: impl Into<ArgumentTerm>) -> Self {
+        self.arguments.insert(name.into(), term.into());
+        self
+    }
+
+    /// Says who can have written what the tool returns: anybody, if nothing is said.
+    pub fn returns(mut self, returns: Returns) -> Self {
+        self.returns = returns;
+        self
     }
 
     fn key_argument(&self, name: &str) -> Result<KeyPlace, ContractError> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Agent, AgentBuilder, Call, Model};
+use crate::{Agent, AgentBuilder, ArgumentKind, Call, Model};
 
 /// What was done, in order.
 #[derive(Default)]
@@ -155,7 +155,7 @@ pub fn clerk(bank: &Arc<Bank>, script: &str) -> AgentBuilder {
     Agent::builder("clerk")
         .prompt("You pay.")
         .model(Model::script(script).unwrap())
-        .tool(pay(Arc::clone(bank)))
+        .tool(pay(Arc::clone(bank)).argument("purpose", ArgumentKind::Closed))
         .tool(wait())
         .hidden_tool(find(Arc::clone(bank)))
         .hidden_tool(take_back(Arc::clone(bank)))
