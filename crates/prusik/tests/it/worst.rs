@@ -167,7 +167,7 @@ fn a_bent_call_asks_and_a_tired_person_lets_it_through() {
     let (course, payments) = open().run();
     assert_eq!(payments, [paid(OURS, "700.00")]);
     // With the recipient open the plain call fits what is planned, too.
-    assert_eq!((course.asked, course.asked_own), (3, 1));
+    assert_eq!((course.asked, course.asked_own), (2, 1));
     let (_, payments) = Case { person: Person::Tired, ..open() }.run();
     assert_eq!(payments[0], paid(THEIRS, "900.00"));
     let (course, payments) = Case { attacker: Attacker::Crowding, ..open() }.run();
