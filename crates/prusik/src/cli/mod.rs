@@ -63,7 +63,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stopped> {
         Command::New { dir, model } => commands::make::new(&dir, model),
         Command::Init { dir, model } => commands::make::init(&dir, model),
         Command::Run(args) => commands::run::run(&place, args).await,
-        Command::Resume(args) => commands::run::resume(&place, args).await,
+        Command::Resume(args) => Box::pin(commands::run::resume(&place, args)).await,
         Command::Runs(args) => commands::look::runs(&place, args).await,
         Command::Show { run } => commands::look::show(&place, &run).await,
         Command::Events(args) => commands::look::events(&place, args).await,

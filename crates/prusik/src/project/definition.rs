@@ -520,11 +520,11 @@ fn argument_term(config: &ArgumentConfig) -> ArgumentTerm {
 }
 
 fn containment(setting: ContainmentSetting) -> Option<Containment> {
+    const HOUR_MS: u64 = 60 * 60 * 1000;
     let config = match setting {
         ContainmentSetting::Off(ContainmentOff::Off) => return None,
         ContainmentSetting::On(config) => config,
     };
-    const HOUR_MS: u64 = 60 * 60 * 1000;
     let default = Containment::default();
     Some(Containment {
         plan: config.plan.unwrap_or(default.plan),

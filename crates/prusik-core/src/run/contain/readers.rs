@@ -28,7 +28,7 @@ pub(super) fn doubt(label: &Label, contract: &Contract, arguments: &Value) -> Op
         0 => "what was read is for nobody else".to_owned(),
         _ => format!(
             "what was read is for {} only",
-            Vec::from_iter(readers.iter().map(String::as_str)).join(", ")
+            readers.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
         ),
     };
     Some(Doubt { argument: String::new(), why: format!("{who}, and {read}") })
