@@ -14,12 +14,13 @@ use prusik_tool::{
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::text::within_line;
 use crate::library::{
     Asks, Connected, Error, Home, Models, OwnTool, Tell, Tools, Workshop, facts as facts_with,
     world,
 };
 use crate::project::config::{self, ModelConfig, Provider, SandboxConfig};
-use crate::project::lock::{LOCK_FILE, Lock};
+use crate::project::lock::{LOCK_FILE, Lock, Said};
 use crate::project::values::{SecretRef, Template};
 use crate::project::{
     self, ListedTool, Project, ProjectError, ProjectErrors, SHELL_TOOL, Server, Shell, ToolFacts,
@@ -63,10 +64,52 @@ pub(crate) async fn fresh(
     let Connected { toolbox, .. } = workshop(project, servers, own)?.connect(tell).await?;
     let made = project.agent_definition(agent, &Workshop::facts_of(&toolbox, own));
     let made = made.map_err(Error::from).and_then(|definition| {
+        hold_to_lock(project, &definition, toolbox.list())?;
         tell_protection(project, &definition, tell)?;
         Ok(definition)
     });
     assembled(models, toolbox, made).await
+}
+
+/// Refuses tools that say something else than when a person last looked: a server may have been replaced,
+/// and its description is read by the model as if it were trusted.
+fn hold_to_lock(project: &Project, agent: &Agent, tools: Vec<ToolInfo>) -> Result<(), Error> {
+    let Some(lock) = Lock::read(project.root()).map_err(ProjectErrors::from)? else {
+        return Ok(());
+    };
+    let of_servers = |tool: &ToolInfo| {
+        let server = tool.name.split_once("__").map(|(server, _)| server);
+        agent.tool(&tool.name).is_some() && server.is_some_and(|s| project.server(s).is_some())
+    };
+    let held = tools.into_iter().filter(of_servers).map(|info| listed_tool(info, None));
+    let held: Vec<ListedTool> = held.collect();
+    let servers = project.servers().map(|server| server.name.as_str());
+    let difference = lock.difference(&Lock::of(servers, held.iter().map(Said::from)));
+    let added = difference.added.iter().map(|name| format!("`{name}` is not in it"));
+    let changed = difference.changed.iter().map(|(name, what)| {
+        let said = lock.tools().find(|(locked, _)| locked == name).map(|(_, tool)| tool);
+        let now = held.iter().find(|tool| tool.facts.name == *name);
+        let shown = |text: Option<&str>| shortened(&within_line(text.unwrap_or_default()));
+        format!(
+            "`{name}` is not what was locked: {what}\n  - {}\n  + {}",
+            shown(said.map(|tool| tool.description.as_str())),
+            shown(now.map(|tool| tool.facts.description.as_str())),
+        )
+    });
+    let Some(message) = changed.chain(added).next() else { return Ok(()) };
+    let help =
+        "read what its server says now (`prusik lock --check`); then `prusik lock` writes it anew";
+    Err(ProjectError::of_file(LOCK_FILE, message).with_help(help).into())
+}
+
+/// Returns so much of a description as an error has room for.
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    let mut short: String = text.chars().take(CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 /// Puts together what a new run needs, or ends what was started for it.
