@@ -106,6 +106,19 @@ pub struct DenyRule {
     pub tell: Option<String>,
 }
 
+impl DenyRule {
+    /// Returns what the model is told if this rule forbids a call.
+    pub fn forbids(&self, arguments: &Value) -> Option<String> {
+        match self.when.eval_bool(&[("args", arguments)]) {
+            Ok(false) => None,
+            Ok(true) => Some(self.tell.clone().unwrap_or_else(|| {
+                format!("The project forbids this call: {}", self.when.as_str())
+            })),
+            Err(error) => Some(format!("It cannot be said that the call is allowed: {error}")),
+        }
+    }
+}
+
 /// What of a result goes into the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecordTerm {
@@ -347,10 +360,11 @@ impl Contract {
         declared.unwrap_or_else(|| ArgumentTerm::of(ArgumentKind::Identity))
     }
 
-    /// Returns the first of the project's rules that forbids a call. One that cannot be evaluated does.
-    pub fn forbids(&self, arguments: &Value) -> Option<(&str, &DenyRule)> {
-        let mut rules = self.deny.iter().map(|(name, rule)| (name.as_str(), rule));
-        rules.find(|(_, rule)| rule.when.eval_bool(&[("args", arguments)]).unwrap_or(true))
+    /// Returns the first of the project's rules that forbids a call, and what the model is told. One that
+    /// cannot be evaluated does.
+    pub fn forbids(&self, arguments: &Value) -> Option<(&str, String)> {
+        let mut rules = self.deny.iter();
+        rules.find_map(|(name, rule)| Some((name.as_str(), rule.forbids(arguments)?)))
     }
 
     /// Returns whether a call whose outcome is lost can be resolved without a person.

@@ -56,10 +56,7 @@ pub(crate) fn shown(name: &str) -> String {
 }
 
 /// Returns the candidate that `word` was most likely meant to be.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = word.to_lowercase();
     candidates
         .into_iter()

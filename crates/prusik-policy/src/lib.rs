@@ -18,7 +18,7 @@ mod tests;
 mod verdict;
 mod vocabulary;
 
-pub use finding::{Finding, Severity};
+pub use finding::{Finding, Severity, nearest};
 pub use parse::{Policies, PolicyFile};
 pub use verdict::Enforced;
 pub use vocabulary::{Note, SERVERLESS, Vocabulary};

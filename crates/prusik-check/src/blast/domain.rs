@@ -117,7 +117,7 @@ impl<'a> Domain<'a> {
         let denies = &self.tool.contract.deny;
         let calls = self.calls(schema);
         for (name, rule) in denies {
-            let forbids = |arguments: &Value| forbids(rule, arguments);
+            let forbids = |arguments: &Value| rule.forbids(arguments).is_some();
             if !rule.when.looks_at("args") {
                 if forbids(&json!({})) {
                     self.denied_always.get_or_insert_with(|| name.clone());
@@ -194,10 +194,6 @@ impl<'a> Domain<'a> {
         }
         Some(calls)
     }
-}
-
-fn forbids(rule: &DenyRule, arguments: &Value) -> bool {
-    rule.when.eval_bool(&[("args", arguments)]).unwrap_or(true)
 }
 
 fn parameters(schema: &Value, contract: &Contract) -> Vec<Parameter> {

@@ -6,7 +6,6 @@ use super::decide::Draft;
 use super::group::{COMMIT_GROUP, UNDO_GROUP};
 use super::state::Stage;
 use super::transcript::text_of;
-use crate::contract::DenyRule;
 use crate::event::{Ending, Event, FailReason, ModelAnswered, PromptReason};
 use crate::ids::{Attempt, CallId, Turn};
 use crate::json;
@@ -157,19 +156,8 @@ impl Draft<'_> {
         for id in self.open_calls() {
             let Some(call) = self.state.calls.get(&id) else { continue };
             let Some(held) = self.definition.held(&call.tool) else { continue };
-            let forbids = |rule: &DenyRule| rule.when.eval_bool(&[("args", call.arguments())]);
-            let found = held.tool.contract.deny.iter().find_map(|(name, rule)| {
-                let message = match forbids(rule) {
-                    Ok(false) => return None,
-                    Ok(true) => rule.tell.clone().unwrap_or_else(|| {
-                        format!("The project forbids this call: {}", rule.when.as_str())
-                    }),
-                    Err(error) => format!("It cannot be said that the call is allowed: {error}"),
-                };
-                Some((name.clone(), message))
-            });
-            if let Some((rule, message)) = found {
-                self.complete(id, Attempt(0), Outcome::Denied { rule, message }, 0);
+            if let Some((rule, message)) = held.tool.contract.forbids(call.arguments()) {
+                self.deny(id, rule.to_owned(), message);
             }
         }
         self.refuse_beyond_groups();

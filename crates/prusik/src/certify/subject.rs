@@ -153,13 +153,9 @@ impl Subject {
         schema::mismatches(&self.input_schema, &arguments).into_iter().next()
     }
 
-    /// Returns the rule of the project that forbids a call, if one does. A rule of which it cannot be
-    /// said forbids it.
+    /// Returns the rule of the project that forbids a call, if one does.
     pub fn denied(&self, arguments: &Value) -> Option<&str> {
-        let forbids =
-            |when: &prusik_core::expr::Expr| when.eval_bool(&[("args", arguments)]).unwrap_or(true);
-        let mut rules = self.contract.deny.iter();
-        rules.find(|(_, rule)| forbids(&rule.when)).map(|(name, _)| name.as_str())
+        self.contract.forbids(arguments).map(|(rule, _)| rule)
     }
 
     /// Returns a call as it is told.

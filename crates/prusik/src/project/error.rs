@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use prusik_policy::nearest;
+
 /// A place in a file, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -96,20 +98,6 @@ impl fmt::Display for ProjectErrors {
 }
 
 impl std::error::Error for ProjectErrors {}
-
-/// Returns the candidate that `word` was most likely meant to be.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let wanted = word.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&wanted, &candidate.to_lowercase()), candidate))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
 
 /// Returns "did you mean …?" where something is near, and what there is to choose from elsewhere.
 pub(crate) fn suggestion<'a>(
